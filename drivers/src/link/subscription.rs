@@ -1,0 +1,335 @@
+//! Subscribing: the newest value, or every value.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::queue::ArrayQueue;
+
+use super::sequence::{Tracker, Verdict};
+use super::tap::{TapHub, TopicInfo};
+use super::{Guard, Interest, LinkError, Shared, Sink, declare_error, lock};
+use crate::attachment::Attachment;
+use crate::clock::Clock;
+use crate::msg::Message;
+use crate::topic::{Topic, publishers_of};
+
+/// One received message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample<M> {
+    /// The message.
+    pub value: M,
+    /// Its number among its publisher's messages, from 1.
+    pub sequence: i64,
+    /// When it was published, by the publisher's clock, nanoseconds since the Unix epoch.
+    pub source_ns: u64,
+    /// When it arrived, by this link's clock.
+    pub received_ns: u64,
+}
+
+impl<M> Sample<M> {
+    /// How old the message is at `now_ns`, counted from its publication, or from its arrival where that
+    /// is more: a publisher whose clock runs ahead cannot make old messages look fresh for ever.
+    #[must_use]
+    pub fn age_ns(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.source_ns).max(now_ns.saturating_sub(self.received_ns))
+    }
+}
+
+/// What became of the payloads on a topic, since the subscription was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionStats {
+    /// Messages taken.
+    pub received: u64,
+    /// Payloads or attachments that could not be read.
+    pub malformed: u64,
+    /// Messages that never came, by the publishers' sequence numbers.
+    pub gaps: u64,
+    /// Messages that came again, and were not taken again.
+    pub duplicates: u64,
+    /// Messages that came after a later one of the same publisher. They are not taken where only the
+    /// newest counts (newest-value subscriptions and latched topics); a queue takes them. Each was
+    /// counted among the gaps before.
+    pub reordered: u64,
+    /// Messages that were replaced before anybody read them; for a queue, those lost to its capacity.
+    pub overwritten_unread: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    received: AtomicU64,
+    malformed: AtomicU64,
+    gaps: AtomicU64,
+    duplicates: AtomicU64,
+    reordered: AtomicU64,
+    overwritten_unread: AtomicU64,
+}
+
+impl Counters {
+    fn read(&self) -> SubscriptionStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SubscriptionStats {
+            received: load(&self.received),
+            malformed: load(&self.malformed),
+            gaps: load(&self.gaps),
+            duplicates: load(&self.duplicates),
+            reordered: load(&self.reordered),
+            overwritten_unread: load(&self.overwritten_unread),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// Where messages wait for their reader.
+enum Store<M> {
+    Newest(ArrayQueue<Arc<Sample<M>>>),
+    Queue { sender: Sender<Arc<Sample<M>>>, receiver: Receiver<Arc<Sample<M>>> },
+}
+
+impl<M> Store<M> {
+    /// Keeps a message; returns how many unread ones had to go. Only ever called by one thread at a time.
+    fn keep(&self, sample: Arc<Sample<M>>) -> u64 {
+        match self {
+            Self::Newest(slot) => u64::from(slot.force_push(sample).is_some()),
+            Self::Queue { sender, receiver } => {
+                let (mut waiting, mut lost) = (sample, 0);
+                // At most twice: no other thread adds, so taking one out makes room.
+                while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) =
+                    sender.try_send(waiting)
+                {
+                    lost += u64::from(receiver.try_recv().is_ok());
+                    waiting = back;
+                }
+                lost
+            }
+        }
+    }
+}
+
+/// The transport's side of a subscription.
+struct Inbox<M> {
+    topic: TopicInfo,
+    /// Whether a message older than the newest is of no use.
+    newest_only: bool,
+    clock: Clock,
+    taps: Arc<TapHub>,
+    tap_id: u64,
+    /// Held while a payload is taken, so that two threads of the transport cannot swap two messages.
+    /// Readers never take it.
+    tracker: Mutex<Tracker>,
+    counters: Counters,
+    last_error: Mutex<Option<String>>,
+    store: Store<M>,
+}
+
+impl<M: Message> Inbox<M> {
+    fn malformed(&self, error: &dyn std::fmt::Display) {
+        add(&self.counters.malformed, 1);
+        *lock(&self.last_error) = Some(format!("topic {}: {error}", self.topic.name));
+    }
+}
+
+impl<M: Message> Sink for Inbox<M> {
+    fn deliver(&self, payload: &[u8], attachment: Option<&[u8]>) {
+        let received_ns = self.clock.now_ns();
+        let attachment = Attachment::decode(attachment);
+        self.taps.received(&self.topic, self.tap_id, received_ns, attachment.ok(), payload);
+        let Attachment { sequence, source_ns, gid } = match attachment {
+            Ok(attachment) => attachment,
+            Err(error) => return self.malformed(&error),
+        };
+        let mut tracker = lock(&self.tracker);
+        match tracker.track(gid, sequence) {
+            Verdict::New { lost } => add(&self.counters.gaps, lost),
+            Verdict::Duplicate => return add(&self.counters.duplicates, 1),
+            Verdict::Reordered => {
+                add(&self.counters.reordered, 1);
+                if self.newest_only {
+                    return;
+                }
+            }
+        }
+        let value = match M::decode(payload) {
+            Ok(value) => value,
+            Err(error) => return self.malformed(&error),
+        };
+        let lost = self.store.keep(Arc::new(Sample { value, sequence, source_ns, received_ns }));
+        add(&self.counters.received, 1);
+        add(&self.counters.overwritten_unread, lost);
+        drop(tracker);
+    }
+}
+
+/// What both kinds of subscription have in common. Dropping it ends the subscription.
+struct Feed<M: Message> {
+    /// Before `shared`: it must be gone when the session ends.
+    guard: Option<Guard>,
+    inbox: Arc<Inbox<M>>,
+    shared: Arc<Shared>,
+}
+
+impl<M: Message> Feed<M> {
+    fn new(topic: &Topic<M>, store: Store<M>, shared: &Arc<Shared>) -> Result<Self, LinkError> {
+        let info = TopicInfo::new(topic);
+        let tap_id = shared.taps.enter(&info.name);
+        let inbox = Arc::new(Inbox {
+            topic: info,
+            newest_only: topic.qos().latched || matches!(store, Store::Newest(_)),
+            clock: shared.clock.clone(),
+            taps: Arc::clone(&shared.taps),
+            tap_id,
+            tracker: Mutex::default(),
+            counters: Counters::default(),
+            last_error: Mutex::default(),
+            store,
+        });
+        // Made before the subscription, so that a failure takes the entry at the taps back too.
+        let mut feed = Self { guard: None, inbox: Arc::clone(&inbox), shared: Arc::clone(shared) };
+        let interest = Interest {
+            key: &topic.key_expr(shared.domain),
+            qos: topic.qos(),
+            publishers: &publishers_of(shared.domain, topic),
+        };
+        let guard = shared.transport.subscribe(&interest, inbox).map_err(declare_error(topic))?;
+        feed.guard = Some(guard);
+        Ok(feed)
+    }
+
+    fn last_error(&self) -> Option<String> {
+        lock(&self.inbox.last_error).clone()
+    }
+}
+
+impl<M: Message> Drop for Feed<M> {
+    fn drop(&mut self) {
+        self.guard = None;
+        self.shared.taps.leave(&self.inbox.topic.name, self.inbox.tap_id);
+    }
+}
+
+/// Keeps the newest value of a topic.
+pub struct Subscription<M: Message> {
+    feed: Feed<M>,
+    /// What was read last. Only readers lock it; the transport's threads never wait for them.
+    read: Mutex<Option<Arc<Sample<M>>>>,
+}
+
+impl<M: Message> std::fmt::Debug for Subscription<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription")
+            .field("topic", &self.topic_name())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Message> Subscription<M> {
+    pub(super) fn new(topic: &Topic<M>, shared: &Arc<Shared>) -> Result<Self, LinkError> {
+        let feed = Feed::new(topic, Store::Newest(ArrayQueue::new(1)), shared)?;
+        Ok(Self { feed, read: Mutex::new(None) })
+    }
+
+    /// The newest value; none before the first. It stays until a newer one comes, however old it gets:
+    /// see [`Sample::age_ns`]. Constant time; never waits for the transport.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<Sample<M>>> {
+        let mut read = lock(&self.read);
+        if let Some(newer) = self.unread() {
+            *read = Some(newer);
+        }
+        read.clone()
+    }
+
+    /// The newest value if nobody has read it yet, by this or by [`Subscription::latest`].
+    #[must_use]
+    pub fn latest_unread(&self) -> Option<Arc<Sample<M>>> {
+        let mut read = lock(&self.read);
+        let newer = self.unread()?;
+        *read = Some(Arc::clone(&newer));
+        Some(newer)
+    }
+
+    fn unread(&self) -> Option<Arc<Sample<M>>> {
+        match &self.feed.inbox.store {
+            Store::Newest(slot) => slot.pop(),
+            Store::Queue { receiver, .. } => receiver.try_recv().ok(),
+        }
+    }
+
+    /// What became of the payloads so far.
+    #[must_use]
+    pub fn stats(&self) -> SubscriptionStats {
+        self.feed.inbox.counters.read()
+    }
+
+    /// What was wrong with the last payload that could not be read.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        self.feed.last_error()
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn topic_name(&self) -> &str {
+        &self.feed.inbox.topic.name
+    }
+}
+
+/// Hands out every value of a topic once, in the order of arrival.
+pub struct QueueSubscription<M: Message> {
+    feed: Feed<M>,
+    receiver: Receiver<Arc<Sample<M>>>,
+}
+
+impl<M: Message> std::fmt::Debug for QueueSubscription<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueSubscription")
+            .field("topic", &self.topic_name())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Message> QueueSubscription<M> {
+    pub(super) fn new(topic: &Topic<M>, capacity: usize, shared: &Arc<Shared>) -> Result<Self, LinkError> {
+        let (sender, receiver) = bounded(capacity.max(1));
+        let store = Store::Queue { sender, receiver: receiver.clone() };
+        Ok(Self { feed: Feed::new(topic, store, shared)?, receiver })
+    }
+
+    /// The oldest unread value, if there is one.
+    #[must_use]
+    pub fn try_recv(&self) -> Option<Arc<Sample<M>>> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// The oldest unread value; waits for one for `timeout` at most.
+    #[must_use]
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Sample<M>>> {
+        self.receiver.recv_timeout(timeout).ok()
+    }
+
+    /// What became of the payloads so far.
+    #[must_use]
+    pub fn stats(&self) -> SubscriptionStats {
+        self.feed.inbox.counters.read()
+    }
+
+    /// What was wrong with the last payload that could not be read.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        self.feed.last_error()
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn topic_name(&self) -> &str {
+        &self.feed.inbox.topic.name
+    }
+}

@@ -1,0 +1,177 @@
+//! Forward kinematics and Jacobians against pinocchio's figures (`tests/data/README.md`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use nalgebra::{Quaternion, UnitQuaternion, Vector3};
+use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF, Chain, Joints, UrdfError};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Reference {
+    base_link: String,
+    tip_link: String,
+    joint_names: Vec<String>,
+    limits: Limits,
+    configs: Vec<Configuration>,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    lower: Vec<f64>,
+    upper: Vec<f64>,
+    velocity: Vec<f64>,
+    effort: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    q: Vec<f64>,
+    pos: [f64; 3],
+    quat: [f64; 4],
+    jacobian: Vec<f64>,
+}
+
+fn reference(robot: &str) -> Reference {
+    let text = match robot {
+        "panda" => include_str!("data/panda_fk_jac.json"),
+        "ur5" => include_str!("data/ur5_fk_jac.json"),
+        _ => include_str!("data/so101_fk_jac.json"),
+    };
+    serde_json::from_str(text).unwrap()
+}
+
+fn agrees(chain: &Chain, reference: &Reference) {
+    let n = reference.joint_names.len();
+    assert_eq!(chain.dof(), n);
+    assert_eq!(reference.configs.len(), 100);
+    for config in &reference.configs {
+        let pose = chain.base_from_tip(&config.q);
+        let [x, y, z, w] = config.quat;
+        let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
+        let position_error = (pose.translation.vector - Vector3::from(config.pos)).norm();
+        assert!(position_error < 1e-9, "{position_error} m at {:?}", config.q);
+        // The angle itself loses half its digits near zero in an arc cosine; the vector part does not.
+        let turn = pose.rotation.rotation_to(&rotation).vector().norm();
+        assert!(turn < 1e-9, "{turn} rad at {:?}", config.q);
+
+        let (same_pose, jacobian) = chain.jacobian(&config.q);
+        assert_eq!(same_pose, pose);
+        for (row, expected) in config.jacobian.chunks(n).enumerate() {
+            for (column, expected) in expected.iter().enumerate() {
+                let actual = jacobian.columns()[column][row];
+                assert!((actual - expected).abs() < 1e-8, "row {row} column {column}: {actual}, expected {expected}");
+            }
+        }
+    }
+}
+
+fn limits_agree(chain: &Chain, expected: &Limits) {
+    for (i, limits) in chain.limits().iter().enumerate() {
+        assert_eq!(
+            (limits.lower_rad, limits.upper_rad, limits.velocity_rad_s, limits.effort),
+            (expected.lower[i], expected.upper[i], expected.velocity[i], expected.effort[i])
+        );
+    }
+}
+
+#[test]
+fn three_robots_agree_with_pinocchio() {
+    for (robot, urdf) in [
+        ("panda", include_str!("data/panda.urdf")),
+        ("ur5", include_str!("data/ur5_robot.urdf")),
+        ("so101", include_str!("data/so101.urdf")),
+    ] {
+        let reference = reference(robot);
+        let chain = Chain::from_urdf(urdf, &reference.base_link, &reference.tip_link).unwrap();
+        assert_eq!(chain.joint_names(), reference.joint_names, "{robot}");
+        limits_agree(&chain, &reference.limits);
+        agrees(&chain, &reference);
+    }
+}
+
+#[test]
+fn arm7_is_the_panda() {
+    let reference = reference("panda");
+    let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
+    limits_agree(&chain, &reference.limits);
+    agrees(&chain, &reference);
+}
+
+#[test]
+fn arm7_home_points_straight_down_with_fingers_along_y() {
+    let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
+    let tool = chain.base_from_tip(&ARM7_HOME_RAD);
+    let half_turn = UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
+    assert!(tool.rotation.angle_to(&half_turn) < 1e-3, "{}", tool.rotation);
+    let p = tool.translation;
+    assert!(p.z > 0.3 && p.x > 0.36 && p.x < 0.66 && p.y.abs() < 1e-3, "{p}");
+    assert!(chain.limits().iter().zip(ARM7_HOME_RAD).all(|(limits, q)| limits.contains(q, 0.0)));
+}
+
+#[test]
+fn arm7_fingers_slide_apart_along_y_of_the_tool() {
+    let finger = Chain::from_urdf(ARM7_URDF, "hand", "left_finger").unwrap();
+    let open = finger.base_from_tip(&[0.04]).translation.vector;
+    assert!((open - Vector3::new(0.0, 0.04, 0.0584)).norm() < 1e-12);
+    let (_, jacobian) = finger.jacobian(&[0.02]);
+    assert_eq!(jacobian.twist(&[0.1])[1], 0.1);
+    let error = Chain::from_urdf(ARM7_URDF, "hand", "right_finger").unwrap_err();
+    assert!(matches!(error, UrdfError::Mimic { .. }), "{error}");
+}
+
+#[test]
+fn visited_links_end_at_the_tip() {
+    let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
+    let mut seen = Vec::new();
+    chain.visit_links(&ARM7_HOME_RAD, |name, pose| seen.push((name.to_owned(), *pose)));
+    assert_eq!(seen.len(), 10);
+    assert!(chain.link_names().eq(seen.iter().map(|(name, _)| name.as_str())));
+    assert!((seen[1].1.translation.z - 0.333).abs() < 1e-12);
+    let (name, tool) = seen.last().unwrap();
+    assert_eq!(name, "tool");
+    assert!((tool.translation.vector - chain.base_from_tip(&ARM7_HOME_RAD).translation.vector).norm() < 1e-12);
+}
+
+/// Axes along every direction, and a prismatic joint after a turn: checked by finite differences, since the
+/// reference robots turn about z only.
+#[test]
+fn jacobian_matches_finite_differences_for_any_axis() {
+    let joint = |name: &str, kind: &str, parent: &str, child: &str, axis: &str| {
+        format!(
+            r#"<link name="{child}"/><joint name="{name}" type="{kind}"><origin xyz="0.1 -0.2 0.3" rpy="0.4 0.5 -0.6"/>
+            <parent link="{parent}"/><child link="{child}"/><axis xyz="{axis}"/><limit lower="-2" upper="2" velocity="1" effort="1"/></joint>"#
+        )
+    };
+    let urdf = [
+        r#"<robot name="r"><link name="a"/>"#.to_owned(),
+        joint("j1", "revolute", "a", "b", "0 0 -1"),
+        joint("j2", "prismatic", "b", "c", "1 2 -2"),
+        joint("j3", "continuous", "c", "d", "0 1 0"),
+        joint("j4", "revolute", "d", "e", "-1 0 0"),
+        "</robot>".to_owned(),
+    ]
+    .concat();
+    let chain = Chain::from_urdf(&urdf, "a", "e").unwrap();
+    assert!(chain.limits()[2].upper_rad.is_infinite());
+    let q = [0.3, -0.7, 1.1, 0.9];
+    let (_, jacobian) = chain.jacobian(&q);
+    for i in 0..4 {
+        let (mut above, mut below) = (q, q);
+        above[i] += 1e-6;
+        below[i] -= 1e-6;
+        let (above, below) = (chain.base_from_tip(&above), chain.base_from_tip(&below));
+        let linear = (above.translation.vector - below.translation.vector) / 2e-6;
+        let angular = (above.rotation * below.rotation.inverse()).scaled_axis() / 2e-6;
+        let column = jacobian.columns()[i];
+        assert!((column.fixed_rows::<3>(0) - linear).norm() < 1e-8);
+        assert!((column.fixed_rows::<3>(3) - angular).norm() < 1e-8);
+    }
+}
+
+#[test]
+fn clamp_makes_any_input_a_configuration() {
+    let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
+    let q = chain.clamp(&[f64::NAN, 9.0, f64::NEG_INFINITY]);
+    assert_eq!(q.len(), 7);
+    assert_eq!(q[..3], [0.0, 1.7628, -2.8973]);
+    assert_eq!(Joints::from_slice(&q), q);
+}

@@ -1,0 +1,274 @@
+//! The tracker keeps every limit in every tick whatever the target does, and gets where it can get.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod common;
+
+use common::{ARM7, Random, Robot, SO101, UR5, angle_between};
+use nalgebra::{Isometry3, Translation3, UnitQuaternion, Vector3};
+use proptest::prelude::*;
+use reflexarc_kinematics::track::{TrackStep, Tracker, TrackerConfig};
+use reflexarc_kinematics::{ARM7_HOME_RAD, Chain};
+
+const ROUNDING: f64 = 1e-9;
+
+/// Checks one tick against the limits; `inside` says that the joints started within their position limits.
+fn keeps_limits(chain: &Chain, config: &TrackerConfig, q: &[f64], before: &[f64], step: &TrackStep, inside: bool) {
+    for (i, limits) in chain.limits().iter().enumerate() {
+        let speed = (step.q_next[i] - q[i]) / config.dt_s;
+        assert!(step.q_next[i].is_finite());
+        assert!((speed - step.qd[i]).abs() < 1e-6, "joint {i}: qd {} but moved {speed}", step.qd[i]);
+        assert!(
+            speed.abs() <= limits.velocity_rad_s * config.velocity_scale + 1e-7,
+            "joint {i}: {speed} rad/s"
+        );
+        let change = (step.qd[i] - before[i]).abs();
+        assert!(change <= config.max_acceleration_rad_s2 * config.dt_s + ROUNDING, "joint {i}: change {change}");
+        if inside {
+            assert!(limits.contains(step.q_next[i], 0.0), "joint {i} at {}", step.q_next[i]);
+        }
+    }
+}
+
+fn target(kind: u8, numbers: [f64; 6], chain: &Chain) -> Isometry3<f64> {
+    let [x, y, z, a, b, c] = numbers;
+    let rotation = UnitQuaternion::from_euler_angles(3.0 * a, 3.0 * b, 3.0 * c);
+    let at = |scale: f64| Isometry3::from_parts(Translation3::new(scale * x, scale * y, scale * z), rotation);
+    match kind {
+        0 => at(0.6),
+        1 => at(50.0),
+        2 => Isometry3::translation(f64::NAN, y, z),
+        3 => Isometry3::translation(x, f64::INFINITY, z),
+        4 => Isometry3::from_parts(
+            Translation3::new(x, y, z),
+            UnitQuaternion::new_unchecked(nalgebra::Quaternion::new(f64::NAN, 0.0, 0.0, 1.0)),
+        ),
+        // Deep in a corner of the joint limits: where bounds, braking and the task quarrel.
+        5 => chain.base_from_tip(&chain.limits().iter().map(|l| if x > 0.0 { l.upper_rad } else { l.lower_rad }).collect::<Vec<_>>()),
+        6 => at(f64::MAX),
+        _ => at(0.9),
+    }
+}
+
+fn any_robot() -> impl Strategy<Value = Robot> {
+    prop::sample::select(vec![ARM7, UR5, SO101])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn limits_hold_for_any_target(
+        robot in any_robot(),
+        start: u64,
+        targets in prop::collection::vec((0_u8..8, prop::array::uniform6(-1.0_f64..1.0), 1_usize..250), 1..12),
+        acceleration in prop::sample::select(vec![2.0, 10.0, 60.0]),
+        dt_s in prop::sample::select(vec![0.001, 1.0 / 240.0, 1.0 / 60.0]),
+    ) {
+        let chain = robot.chain();
+        let config = TrackerConfig { max_acceleration_rad_s2: acceleration, dt_s, ..TrackerConfig::default() };
+        let mut q = Random(start).configuration(&chain);
+        let mut tracker = Tracker::new(chain.clone(), config, &q);
+        tracker.reset(&q);
+        let mut before = vec![0.0; chain.dof()];
+        for (kind, numbers, ticks) in targets {
+            let wanted = target(kind, numbers, &chain);
+            for _ in 0..ticks {
+                let step = tracker.step(&q, &wanted);
+                keeps_limits(&chain, &config, &q, &before, &step, true);
+                prop_assert_eq!(step.rejected_non_finite, matches!(kind, 2..=4));
+                q = step.q_next.to_vec();
+                before = step.qd.to_vec();
+            }
+        }
+    }
+
+    #[test]
+    fn position_and_velocity_limits_hold_with_noisy_measured_positions(start: u64, numbers in prop::array::uniform6(-1.0_f64..1.0)) {
+        let chain = ARM7.chain();
+        let config = TrackerConfig::default();
+        let mut random = Random(start);
+        let mut q = random.configuration(&chain);
+        let mut tracker = Tracker::new(chain.clone(), config, &q);
+        let wanted = target(0, numbers, &chain);
+        for tick in 0..600 {
+            let step = tracker.step(&q, &wanted);
+            for (i, limits) in chain.limits().iter().enumerate() {
+                prop_assert!(limits.contains(step.q_next[i], 0.0));
+                prop_assert!((step.q_next[i] - q[i]).abs() <= limits.velocity_rad_s * 0.8 * config.dt_s + ROUNDING);
+            }
+            // Sensor noise, and a joint pushed by hand now and then.
+            q = step.q_next.iter().zip(chain.limits()).map(|(q, limits)| {
+                let noise = if tick % 100 == 99 { 0.3 } else { 2e-3 };
+                limits.clamp(q + random.between(-noise, noise))
+            }).collect();
+        }
+    }
+
+    #[test]
+    fn from_outside_the_limits_it_comes_back_within_the_speed(start: u64, outside in prop::array::uniform8(-0.4_f64..0.4)) {
+        let chain = ARM7.chain();
+        let config = TrackerConfig::default();
+        let mut random = Random(start);
+        let goal = chain.base_from_tip(&random.configuration(&chain));
+        let mut q: Vec<f64> = chain.limits().iter().zip(outside).map(|(limits, out)| {
+            if out < 0.0 { limits.lower_rad + out } else { limits.upper_rad + out }
+        }).collect();
+        let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+        tracker.reset(&q);
+        let mut before = vec![0.0; 7];
+        for _ in 0..400 {
+            let step = tracker.step(&q, &goal);
+            keeps_limits(&chain, &config, &q, &before, &step, false);
+            for (i, limits) in chain.limits().iter().enumerate() {
+                // Never further out than before.
+                let excess = |q: f64| (limits.lower_rad - q).max(q - limits.upper_rad).max(0.0);
+                prop_assert!(excess(step.q_next[i]) <= excess(q[i]));
+            }
+            q = step.q_next.to_vec();
+            before = step.qd.to_vec();
+        }
+        prop_assert!(chain.limits().iter().zip(&q).all(|(limits, q)| limits.contains(*q, 0.0)), "still outside: {:?}", q);
+    }
+}
+
+fn straight_down(position: Vector3<f64>, yaw_rad: f64) -> Isometry3<f64> {
+    let down = UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
+    let turn = UnitQuaternion::from_axis_angle(&Vector3::z_axis(), yaw_rad);
+    Isometry3::from_parts(Translation3::from(position), turn * down)
+}
+
+/// A random straight-down pose over the work area.
+fn workspace_pose(random: &mut Random) -> Isometry3<f64> {
+    let position = Vector3::new(random.between(0.36, 0.66), random.between(-0.22, 0.22), random.between(0.02, 0.35));
+    straight_down(position, random.between(-1.57, 1.57))
+}
+
+#[test]
+fn it_settles_on_static_targets_over_the_work_area() {
+    let chain = ARM7.chain();
+    let config = TrackerConfig::default();
+    let mut random = Random(21);
+    let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+    let mut q = chain.clamp(&ARM7_HOME_RAD);
+    tracker.reset(&q);
+    let mut before = vec![0.0; 7];
+    // One target after the other, without going home in between.
+    for round in 0..200 {
+        let goal = workspace_pose(&mut random);
+        let mut worst_speed: f64 = 0.0;
+        for _ in 0..720 {
+            let step = tracker.step(&q, &goal);
+            keeps_limits(&chain, &config, &q, &before, &step, true);
+            let (_, jacobian) = chain.jacobian(&q);
+            worst_speed = worst_speed.max(jacobian.twist(&step.qd).fixed_rows::<3>(0).norm());
+            q = step.q_next;
+            before = step.qd.to_vec();
+        }
+        let reached = chain.base_from_tip(&q);
+        let miss = (reached.translation.vector - goal.translation.vector).norm();
+        let turn = angle_between(&reached, &goal);
+        assert!(miss < 1e-4 && turn < 1e-3, "round {round}: {miss} m, {turn} rad from {goal}, at {q:?}");
+        assert!(worst_speed < 1.3 * config.max_tool_speed_m_s, "round {round}: the tool moved at {worst_speed} m/s");
+    }
+}
+
+#[test]
+fn it_follows_a_smooth_path_closely() {
+    let chain = ARM7.chain();
+    // Deadbeat: each tick asks for the whole error.
+    let config = TrackerConfig { task_gain_per_s: 240.0, ..TrackerConfig::default() };
+    let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+    let mut q = chain.clamp(&ARM7_HOME_RAD);
+    tracker.reset(&q);
+    let mut worst: f64 = 0.0;
+    for tick in 0..2400 {
+        let phase = 1.5 * f64::from(tick) * config.dt_s;
+        let centre = Vector3::new(0.5, 0.0, 0.25);
+        let goal = straight_down(centre + Vector3::new(0.1 * phase.cos(), 0.12 * phase.sin(), 0.05 * (0.7 * phase).sin()), 0.5 * phase.sin());
+        q = tracker.step(&q, &goal).q_next;
+        if tick > 480 {
+            let reached = chain.base_from_tip(&q);
+            worst = worst.max((reached.translation.vector - goal.translation.vector).norm());
+        }
+    }
+    assert!(worst < 1e-3, "lags by {worst} m");
+}
+
+#[test]
+fn a_target_out_of_reach_is_approached_and_then_the_arm_rests() {
+    let chain = ARM7.chain();
+    let config = TrackerConfig::default();
+    let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+    let mut q = chain.clamp(&ARM7_HOME_RAD);
+    tracker.reset(&q);
+    let goal = straight_down(Vector3::new(1.5, 0.0, 0.4), 0.0);
+    let mut last_speed: f64 = 0.0;
+    for tick in 0..3600 {
+        let step = tracker.step(&q, &goal);
+        if tick > 3300 {
+            last_speed = step.qd.iter().fold(last_speed, |most, qd| most.max(qd.abs()));
+        }
+        q = step.q_next;
+    }
+    assert!(last_speed < 0.02, "still moving at {last_speed} rad/s");
+    let reached = chain.base_from_tip(&q).translation.x;
+    assert!(reached > 0.7, "stopped at x = {reached} m");
+}
+
+#[test]
+fn spare_motion_goes_to_the_posture_and_leaves_the_tool_alone() {
+    let chain = ARM7.chain();
+    let goal = chain.base_from_tip(&ARM7_HOME_RAD);
+    let mut posture = ARM7_HOME_RAD;
+    posture[0] += 0.5;
+    posture[2] -= 0.5;
+    let mut tracker = Tracker::new(chain.clone(), TrackerConfig::default(), &posture);
+    let mut q = chain.clamp(&ARM7_HOME_RAD);
+    tracker.reset(&q);
+    let distance = |q: &[f64]| q.iter().zip(posture).map(|(q, p)| (q - p).powi(2)).sum::<f64>();
+    let before = distance(&q);
+    for _ in 0..1200 {
+        let step = tracker.step(&q, &goal);
+        assert!(step.position_error_m < 1e-3, "the tool was moved by {} m", step.position_error_m);
+        q = step.q_next;
+    }
+    assert!(distance(&q) < 0.5 * before, "{} of {before} left", distance(&q));
+    assert!(tracker.step(&q, &goal).position_error_m < 2e-5);
+}
+
+#[test]
+fn positions_that_are_not_finite_brake_the_arm_and_bad_settings_hold_it() {
+    let chain = ARM7.chain();
+    let config = TrackerConfig::default();
+    let goal = straight_down(Vector3::new(0.4, 0.2, 0.2), 0.0);
+    let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+    let mut q = chain.clamp(&ARM7_HOME_RAD);
+    for _ in 0..60 {
+        q = tracker.step(&q, &goal).q_next;
+    }
+    let mut broken = q.to_vec();
+    broken[3] = f64::NAN;
+    for bad in [&broken[..], &q[..3], &[]] {
+        let step = tracker.step(bad, &goal);
+        assert!(step.rejected_non_finite);
+        assert!(step.q_next.is_finite());
+    }
+    let mut step = tracker.step(&broken, &goal);
+    for _ in 0..240 {
+        step = tracker.step(&broken, &goal);
+    }
+    assert!(step.qd.iter().all(|qd| *qd == 0.0));
+
+    for config in [
+        TrackerConfig { dt_s: 0.0, ..config },
+        TrackerConfig { max_acceleration_rad_s2: f64::NAN, ..config },
+        TrackerConfig { velocity_scale: 1.5, ..config },
+        TrackerConfig { posture_weight: -1.0, ..config },
+    ] {
+        let error = config.check().unwrap_err();
+        assert!(error.to_string().contains(error.field), "{error}");
+        let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+        assert_eq!(tracker.step(&ARM7_HOME_RAD, &goal).q_next[..], ARM7_HOME_RAD);
+    }
+    assert_eq!(config.check(), Ok(()));
+}

@@ -1,0 +1,351 @@
+//! Configuration: one TOML file, every key optional, every unknown key an error.
+//!
+//! `Config::default()` is what an empty file means. The commented sample
+//! `runtime/reflexarc.toml` is tested to say exactly the same.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Most joints a configuration may list (the kinematics crate's bound).
+pub const MAX_DOF: usize = reflexarc_kinematics::MAX_DOF;
+/// Most cameras one robot may have.
+pub const MAX_CAMERAS: usize = 4;
+/// Most tactile pads one robot may have.
+pub const MAX_PADS: usize = 4;
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, names an unknown key, or has a value of the wrong type.
+    #[error("the configuration{origin} does not parse: {message}")]
+    Parse {
+        /// ` FILE` or empty.
+        origin: String,
+        /// The parser's words: line, key, and what it expected.
+        message: String,
+    },
+    /// A value has the right type and no sensible meaning.
+    #[error("configuration key `{key}` = {value}: expected {expected}")]
+    Value {
+        /// Dotted key.
+        key: &'static str,
+        /// The value found.
+        value: String,
+        /// What would have been accepted.
+        expected: String,
+    },
+}
+
+/// Everything the runtime can be told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Which robot.
+    pub robot: RobotConfig,
+    /// How often the two loops run.
+    pub rates: RateConfig,
+    /// What is sensed, and how old it may be.
+    pub senses: SenseConfig,
+    /// What no command may exceed.
+    pub limits: LimitConfig,
+    /// When the robot may move at all.
+    pub safety: SafetyConfig,
+    /// Where messages go.
+    pub link: LinkConfig,
+    /// Which model, told to do what.
+    pub policy: PolicyConfig,
+    /// What is recorded.
+    pub record: RecordConfig,
+}
+
+/// Which robot the runtime drives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RobotConfig {
+    /// `arm7` for the built-in description, otherwise the path of a URDF file.
+    pub urdf: String,
+    /// Name of the link that all poses refer to.
+    pub base: String,
+    /// Name of the link that is steered; its z axis is the approach direction.
+    pub tip: String,
+    /// Posture preferred where the task leaves freedom, one angle per joint, rad.
+    pub posture_rad: Vec<f64>,
+    /// Name of the gripper's entry in `joint_states` and `joint_command`.
+    pub gripper_joint: String,
+    /// Widest opening of the gripper, m.
+    pub gripper_max_width_m: f64,
+}
+
+/// How often the two loops run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateConfig {
+    /// Decisions per second.
+    pub mind_hz: u32,
+    /// Commands per second, a whole multiple of `mind_hz`.
+    pub reflex_hz: u32,
+}
+
+/// What is sensed, and how old it may be before the robot holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SenseConfig {
+    /// Camera names, in the order in which the policy gets them.
+    pub cameras: Vec<String>,
+    /// Width of every camera image, pixels.
+    pub camera_width_px: u32,
+    /// Height of every camera image, pixels.
+    pub camera_height_px: u32,
+    /// Oldest usable image, ms since its stamp.
+    pub camera_max_age_ms: u64,
+    /// Tactile pad names, in the order in which the policy gets them.
+    pub tactile: Vec<String>,
+    /// Rows, columns and channels of a pad; the last channel is the normal force.
+    pub tactile_shape: [u32; 3],
+    /// Oldest usable tactile frame, ms since its stamp.
+    pub tactile_max_age_ms: u64,
+    /// Oldest usable joint state, ms since its stamp.
+    pub joints_max_age_ms: u64,
+    /// A stamp further in the future than this is refused, ms.
+    pub future_tolerance_ms: u64,
+    /// A frame is black when no byte reaches this value.
+    pub black_below: u8,
+}
+
+/// What no command may exceed, whatever the policy says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitConfig {
+    /// Lower corner of the box that the tool may be in, base frame, m.
+    pub workspace_min_m: [f64; 3],
+    /// Upper corner of that box, base frame, m.
+    pub workspace_max_m: [f64; 3],
+    /// Share of each joint's own velocity limit that is used, 0..1.
+    pub speed_scale: f64,
+    /// Fastest the tool travels, m/s.
+    pub max_tool_speed_m_s: f64,
+    /// Fastest the tool turns, rad/s.
+    pub max_tool_turn_rad_s: f64,
+    /// Largest acceleration of any joint, rad/s².
+    pub max_joint_acceleration_rad_s2: f64,
+    /// Strongest grip that may be commanded, N.
+    pub grip_force_n: f64,
+    /// Fastest change of the gripper's opening, m/s.
+    pub gripper_speed_m_s: f64,
+    /// A pad that feels more normal force than this stops the gripper closing, N.
+    pub pad_force_n: f64,
+    /// Command and measurement may differ by this much per joint before the arm holds, rad.
+    pub max_tracking_error_rad: f64,
+    /// Time from standstill to full speed when motion begins, ms.
+    pub soft_start_ms: u64,
+    /// Time constant that smooths the decisions' targets, ms; 0 switches it off.
+    pub target_filter_ms: u64,
+}
+
+/// When the robot may move at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SafetyConfig {
+    /// Motion needs `enable` = true, repeated; silence ends it.
+    pub require_enable: bool,
+    /// How long one `enable` lasts, ms (with `require_enable`).
+    pub enable_timeout_ms: u64,
+    /// Silence on `estop` for this long latches a stop, ms; 0 = the topic may be silent.
+    pub estop_timeout_ms: u64,
+    /// A decision about an observation older than this is not followed, ms.
+    pub decision_max_age_ms: u64,
+    /// The policy must say "infeasible" for this long before it is reported, ms.
+    pub infeasible_confirm_ms: u64,
+}
+
+/// Where messages go. Nothing leaves the machine unless told to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkConfig {
+    /// Endpoints to listen on, such as `tcp/127.0.0.1:7447`.
+    pub listen: Vec<String>,
+    /// Endpoints to connect to.
+    pub connect: Vec<String>,
+    /// ROS domain, 0..=232.
+    pub domain: u32,
+    /// Namespace of the robot's topics; empty for none.
+    pub namespace: String,
+}
+
+/// Which model, told to do what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// The weights file; absent: the command line must name one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// What the robot is told at the start; later messages on `instruction` replace it.
+    pub instruction: String,
+    /// `auto`, `cpu` or `gpu`.
+    pub device: DeviceChoice,
+}
+
+/// The device that a model runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// A real GPU if there is one, otherwise the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A GPU, or an error.
+    Gpu,
+}
+
+/// What is recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordConfig {
+    /// The MCAP file; absent: nothing is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Messages waiting for the disk at most; what comes beyond is dropped and counted.
+    pub queue: usize,
+}
+
+impl Default for RobotConfig {
+    fn default() -> Self {
+        Self {
+            urdf: "arm7".into(),
+            base: "base".into(),
+            tip: "tool".into(),
+            posture_rad: reflexarc_kinematics::ARM7_HOME_RAD.to_vec(),
+            gripper_joint: "gripper".into(),
+            gripper_max_width_m: 0.08,
+        }
+    }
+}
+
+impl Default for RateConfig {
+    fn default() -> Self {
+        Self { mind_hz: 60, reflex_hz: 240 }
+    }
+}
+
+impl Default for SenseConfig {
+    fn default() -> Self {
+        Self {
+            cameras: vec!["scene".into(), "wrist".into()],
+            camera_width_px: 96,
+            camera_height_px: 96,
+            camera_max_age_ms: 100,
+            tactile: vec!["left".into(), "right".into()],
+            tactile_shape: [4, 4, 3],
+            tactile_max_age_ms: 50,
+            joints_max_age_ms: 20,
+            future_tolerance_ms: 10,
+            black_below: 8,
+        }
+    }
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            workspace_min_m: [0.25, -0.35, 0.0],
+            workspace_max_m: [0.75, 0.35, 0.6],
+            speed_scale: 1.0,
+            max_tool_speed_m_s: 0.5,
+            max_tool_turn_rad_s: 2.0,
+            max_joint_acceleration_rad_s2: 10.0,
+            grip_force_n: 40.0,
+            gripper_speed_m_s: 0.2,
+            pad_force_n: 60.0,
+            max_tracking_error_rad: 0.35,
+            soft_start_ms: 300,
+            target_filter_ms: 30,
+        }
+    }
+}
+
+impl Default for SafetyConfig {
+    fn default() -> Self {
+        Self {
+            require_enable: false,
+            enable_timeout_ms: 500,
+            estop_timeout_ms: 0,
+            decision_max_age_ms: 250,
+            infeasible_confirm_ms: 300,
+        }
+    }
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self { model: None, instruction: "pick up the red mug".into(), device: DeviceChoice::Auto }
+    }
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        Self { path: None, queue: 4096 }
+    }
+}
+
+impl Config {
+    /// Reads and validates a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the file or the key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(&text).map_err(|error| match error {
+            ConfigError::Parse { message, .. } => {
+                ConfigError::Parse { origin: format!(" {}", path.display()), message }
+            }
+            other => other,
+        })
+    }
+
+    /// Parses and validates a TOML text; the empty text gives the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`] or [`ConfigError::Value`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            origin: String::new(),
+            message: error.to_string(),
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The TOML text that parses to this configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`] if a path is not Unicode.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(|error| ConfigError::Parse {
+            origin: String::new(),
+            message: error.to_string(),
+        })
+    }
+
+    /// Mind periods in reflex ticks (4 by default). At least 1 once validated.
+    #[must_use]
+    pub fn ticks_per_decision(&self) -> u64 {
+        u64::from(self.rates.reflex_hz / self.rates.mind_hz.max(1)).max(1)
+    }
+
+    /// Length of one reflex tick, s.
+    #[must_use]
+    pub fn dt_s(&self) -> f64 {
+        1.0 / f64::from(self.rates.reflex_hz.max(1))
+    }
+}

@@ -1,0 +1,274 @@
+//! The ledger: what each tick and each decision cost, and how old things were.
+//!
+//! The loops emit small `Copy` records; whoever keeps the ledger turns them into histograms with
+//! fixed bounds, off the hot path. Durations are measured with the machine's clock and never
+//! influence what the robot does.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use reflexarc_vla_model::decision::{Infeasible, Subtask};
+use serde::{Deserialize, Serialize};
+
+use crate::audit::AuditCounts;
+use crate::modes::{Mode, Rule};
+
+/// Histograms count up to a minute; longer counts as a minute.
+const LONGEST_NS: u64 = 60_000_000_000;
+
+/// One tick of the reflex.
+#[derive(Clone, Copy, Debug)]
+pub struct TickRecord {
+    /// Time of the tick, ns.
+    pub now_ns: u64,
+    /// How late the tick began against its schedule, ns; 0 in lockstep.
+    pub lateness_ns: u64,
+    /// How long the tick took, ns.
+    pub execution_ns: u64,
+    /// Periods skipped before this tick.
+    pub skipped: u64,
+    /// What the loop was doing.
+    pub mode: Mode,
+    /// Age of the observation behind the decision in force, ns.
+    pub action_age_ns: Option<u64>,
+    /// The same, only in the first tick that followed the decision.
+    pub observation_to_command_ns: Option<u64>,
+    /// Whether a command was sent.
+    pub commanded: bool,
+    /// Whether a limit changed what was wanted.
+    pub limited: bool,
+}
+
+/// What came of one period of the mind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ThoughtKind {
+    /// A decision that may be followed.
+    Act(Subtask),
+    /// The policy says that it cannot be done.
+    Infeasible(Infeasible),
+    /// The audit refused the decision.
+    Refused(Rule),
+    /// The policy gave an error.
+    Failed,
+}
+
+/// One decision of the mind.
+#[derive(Clone, Copy, Debug)]
+pub struct ThoughtRecord {
+    /// When it was ready, ns.
+    pub now_ns: u64,
+    /// What came of it.
+    pub kind: ThoughtKind,
+    /// How long the policy took, ns.
+    pub model_ns: u64,
+    /// How long the check of the tokens took, ns.
+    pub token_audit_ns: u64,
+    /// How long the check against the world took, ns.
+    pub world_audit_ns: u64,
+    /// Tokens decoded.
+    pub tokens: u32,
+    /// Mind periods skipped before this one.
+    pub skipped: u64,
+    /// The audit's counters so far.
+    pub audit: AuditCounts,
+}
+
+/// Percentiles of a duration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencySummary {
+    /// How many were measured.
+    pub count: u64,
+    /// Median, µs.
+    pub p50_us: f64,
+    /// 99th percentile, µs.
+    pub p99_us: f64,
+    /// Largest, µs.
+    pub max_us: f64,
+}
+
+/// A histogram of durations up to a minute with two significant digits; 30 KB, never grows.
+#[derive(Clone, Debug)]
+pub struct Latency(Histogram<u64>);
+
+impl Latency {
+    /// An empty histogram.
+    #[must_use]
+    pub fn new() -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only for a low bound of 0, a high bound below twice the low, or more than 5 digits"
+        )]
+        Self(Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("constant bounds are valid"))
+    }
+
+    /// Adds a duration, ns.
+    pub fn record_ns(&mut self, duration_ns: u64) {
+        self.0.saturating_record(duration_ns.max(1));
+    }
+
+    /// The percentiles so far; all zero when nothing was measured.
+    #[must_use]
+    pub fn summary(&self) -> LatencySummary {
+        if self.0.is_empty() {
+            return LatencySummary::default();
+        }
+        let us = |ns: u64| ns as f64 / 1e3;
+        LatencySummary {
+            count: self.0.len(),
+            p50_us: us(self.0.value_at_quantile(0.5)),
+            p99_us: us(self.0.value_at_quantile(0.99)),
+            max_us: us(self.0.max()),
+        }
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// All figures of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// First and last time seen, ns.
+    pub span_ns: Option<(u64, u64)>,
+    /// Reflex ticks.
+    pub ticks: u64,
+    /// Reflex periods skipped.
+    pub ticks_skipped: u64,
+    /// Commands sent.
+    pub commands: u64,
+    /// Ticks in which a limit changed what was wanted.
+    pub limited: u64,
+    /// Ticks by mode.
+    pub modes: BTreeMap<&'static str, u64>,
+    /// Answers of the mind, refused and failed ones included.
+    pub thoughts: u64,
+    /// First and last decision, ns.
+    pub thinking_ns: Option<(u64, u64)>,
+    /// Mind periods skipped.
+    pub thoughts_skipped: u64,
+    /// Policy errors.
+    pub failed: u64,
+    /// Tokens decoded.
+    pub tokens: u64,
+    /// Records lost because the ledger was read too slowly.
+    pub lost: u64,
+    /// The audit's own counters.
+    pub audit: AuditCounts,
+    /// Wake lateness of the reflex.
+    pub lateness: Latency,
+    /// Execution time of a tick.
+    pub execution: Latency,
+    /// Age of the observation behind each command.
+    pub action_age: Latency,
+    /// From the oldest camera frame of an observation to the first command that follows it.
+    pub observation_to_command: Latency,
+    /// The policy's own time.
+    pub model: Latency,
+    /// The token check's time.
+    pub token_audit: Latency,
+    /// The world check's time.
+    pub world_audit: Latency,
+    /// Sums for the shares: policy, token check, world check, ns.
+    pub cost_ns: [u64; 3],
+}
+
+impl Ledger {
+    /// Books one tick.
+    pub fn tick(&mut self, record: &TickRecord) {
+        let first_ns = self.span_ns.map_or(record.now_ns, |(first_ns, _)| first_ns);
+        self.span_ns = Some((first_ns, record.now_ns));
+        self.ticks += 1;
+        self.ticks_skipped += record.skipped;
+        self.commands += u64::from(record.commanded);
+        self.limited += u64::from(record.limited);
+        *self.modes.entry(record.mode.key()).or_default() += 1;
+        self.lateness.record_ns(record.lateness_ns);
+        self.execution.record_ns(record.execution_ns);
+        if let Some(age_ns) = record.action_age_ns {
+            self.action_age.record_ns(age_ns);
+        }
+        if let Some(latency_ns) = record.observation_to_command_ns {
+            self.observation_to_command.record_ns(latency_ns);
+        }
+    }
+
+    /// Books one decision.
+    pub fn thought(&mut self, record: &ThoughtRecord) {
+        let first_ns = self.thinking_ns.map_or(record.now_ns, |(first_ns, _)| first_ns);
+        self.thinking_ns = Some((first_ns, record.now_ns));
+        self.thoughts += 1;
+        self.thoughts_skipped += record.skipped;
+        self.failed += u64::from(record.kind == ThoughtKind::Failed);
+        self.tokens += u64::from(record.tokens);
+        self.audit = record.audit;
+        self.model.record_ns(record.model_ns);
+        self.token_audit.record_ns(record.token_audit_ns);
+        self.world_audit.record_ns(record.world_audit_ns);
+        for (sum, ns) in self.cost_ns.iter_mut().zip([
+            record.model_ns,
+            record.token_audit_ns,
+            record.world_audit_ns,
+        ]) {
+            *sum = sum.saturating_add(ns);
+        }
+    }
+
+    /// Time between the first and the last tick, s.
+    #[must_use]
+    pub fn duration_s(&self) -> f64 {
+        self.span_ns.map_or(0.0, |(first_ns, last_ns)| last_ns.saturating_sub(first_ns) as f64 / 1e9)
+    }
+
+    /// Decisions per second between the first and the last one.
+    #[must_use]
+    pub fn decisions_per_s(&self) -> f64 {
+        match self.thinking_ns {
+            Some((first_ns, last_ns)) if last_ns > first_ns => {
+                (self.thoughts - 1) as f64 / ((last_ns - first_ns) as f64 / 1e9)
+            }
+            _ => 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_within_one_percent_and_saturate() {
+        let mut latency = Latency::new();
+        assert_eq!(latency.summary(), LatencySummary::default());
+        for us in 1..=1000_u64 {
+            latency.record_ns(us * 1000);
+        }
+        let summary = latency.summary();
+        assert!((summary.p50_us - 500.0).abs() < 6.0, "{summary:?}");
+        assert!((summary.p99_us - 990.0).abs() < 11.0, "{summary:?}");
+        latency.record_ns(u64::MAX);
+        latency.record_ns(0);
+        assert!(latency.summary().max_us >= 59.0e6);
+    }
+
+    #[test]
+    fn decisions_per_second_count_intervals() {
+        let mut ledger = Ledger::default();
+        for index in 0..=60_u64 {
+            ledger.thought(&ThoughtRecord {
+                now_ns: 5_000_000_000 + index * 1_000_000_000 / 60,
+                kind: ThoughtKind::Act(Subtask::Reach),
+                model_ns: 4_000_000,
+                token_audit_ns: 200,
+                world_audit_ns: 900,
+                tokens: 16,
+                skipped: 0,
+                audit: AuditCounts::default(),
+            });
+        }
+        assert!((ledger.decisions_per_s() - 60.0).abs() < 1e-6);
+        assert_eq!(ledger.tokens, 61 * 16);
+    }
+}

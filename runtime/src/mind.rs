@@ -1,0 +1,259 @@
+//! The mind: one policy, asked once per period, audited, and never waited for.
+//!
+//! It knows nothing of the particular model. What it produces is a [`Thought`]: a decision that
+//! passed the audit, or the reason why there is none. Durations are measured for the ledger and
+//! influence nothing.
+
+use std::time::Instant;
+
+use reflexarc_drivers::msg::{Goal, Header, StringMsg};
+use reflexarc_drivers::topic::Topics;
+use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
+use reflexarc_kinematics::Chain;
+use reflexarc_vla_model::decision::{Decision, Verdict};
+use reflexarc_vla_model::observation::{
+    Camera, Observation, TACTILE_LEN, Tactile, ToolPose,
+};
+use reflexarc_vla_model::policy::{Policy, PolicyError};
+
+use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
+use crate::config::{Config, SenseConfig};
+use crate::ledger::{ThoughtKind, ThoughtRecord};
+use crate::reflex::Intent;
+use crate::senses::Snapshot;
+
+/// Longest instruction taken from the link, bytes.
+pub const INSTRUCTION_MAX: usize = 512;
+
+/// What came of one period of the mind.
+#[derive(Clone, Debug)]
+pub enum Thought {
+    /// A decision that passed the audit.
+    Decided(Decision),
+    /// The audit refused the decision.
+    Refused(Refusal),
+    /// The policy gave no decision.
+    Failed(PolicyError),
+}
+
+impl Thought {
+    /// What the reflex is told.
+    #[must_use]
+    pub fn intent(&self) -> Intent<'_> {
+        match self {
+            Self::Decided(decision) => Intent::Follow(decision),
+            Self::Refused(refusal) => Intent::Refused(refusal.rule),
+            Self::Failed(_) => Intent::Failed,
+        }
+    }
+
+    fn kind(&self) -> ThoughtKind {
+        match self {
+            Self::Decided(decision) => match &decision.verdict {
+                Verdict::Act { subtask, .. } => ThoughtKind::Act(*subtask),
+                Verdict::Infeasible(reason) => ThoughtKind::Infeasible(*reason),
+            },
+            Self::Refused(refusal) => ThoughtKind::Refused(refusal.rule),
+            Self::Failed(_) => ThoughtKind::Failed,
+        }
+    }
+}
+
+/// A policy with its audit and its place on the link.
+pub struct Mind {
+    policy: Box<dyn Policy>,
+    audit: Audit,
+    senses: SenseConfig,
+    instruction: String,
+    instructions: QueueSubscription<StringMsg>,
+    goals: Publisher<Goal>,
+    decisions: u64,
+    refused_instructions: u64,
+    unsent: u64,
+}
+
+impl Mind {
+    /// Takes the policy, gives it the configured instruction and connects it.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the link refuses.
+    pub fn new(
+        link: &Link,
+        topics: &Topics,
+        config: &Config,
+        chain: Chain,
+        mut policy: Box<dyn Policy>,
+    ) -> Result<Self, LinkError> {
+        let instruction = config.policy.instruction.trim().to_owned();
+        policy.instruct(&instruction);
+        Ok(Self {
+            policy,
+            audit: Audit::new(chain, config),
+            senses: config.senses.clone(),
+            instruction,
+            instructions: link.subscribe_queue(&topics.instruction, 16)?,
+            goals: link.publisher(&topics.goal)?,
+            decisions: 0,
+            refused_instructions: 0,
+            unsent: 0,
+        })
+    }
+
+    /// The policy's name.
+    #[must_use]
+    pub fn policy_name(&self) -> &str {
+        self.policy.name()
+    }
+
+    /// The instruction in force.
+    #[must_use]
+    pub fn instruction(&self) -> &str {
+        &self.instruction
+    }
+
+    /// Instructions refused because they were empty or too long.
+    #[must_use]
+    pub fn refused_instructions(&self) -> u64 {
+        self.refused_instructions
+    }
+
+    /// Replaces the instruction. Returns whether it was taken: 1 to [`INSTRUCTION_MAX`] bytes.
+    pub fn instruct(&mut self, instruction: &str) -> bool {
+        let words = instruction.trim();
+        if words.is_empty() || words.len() > INSTRUCTION_MAX {
+            self.refused_instructions += 1;
+            return false;
+        }
+        // The same words again (a latched topic repeats them) must not restart the policy.
+        if words != self.instruction {
+            words.clone_into(&mut self.instruction);
+            self.policy.instruct(words);
+            self.audit.begin();
+        }
+        true
+    }
+
+    /// Lets the policy decide twice about grey images, so that nothing is compiled, cached or
+    /// allocated for the first time while the robot moves. The decisions are thrown away.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if the policy cannot work with the configured senses at all.
+    pub fn warm_up(&mut self, dof: usize) -> Result<(), PolicyError> {
+        let (width, height) =
+            (self.senses.camera_width_px as usize, self.senses.camera_height_px as usize);
+        let camera = |name: &String| Camera {
+            name: name.clone(),
+            width,
+            height,
+            rgb: vec![128; width * height * 3],
+        };
+        let pad = |name: &String| Tactile { name: name.clone(), taxels_n: vec![0.0; TACTILE_LEN] };
+        let observation = Observation {
+            time_ns: 0,
+            cameras: self.senses.cameras.iter().map(camera).collect(),
+            tactile: self.senses.tactile.iter().map(pad).collect(),
+            joints_rad: vec![0.0; dof],
+            gripper_width_m: 0.08,
+            base_from_tool: ToolPose { position_m: [0.45, 0.0, 0.3], rotation_xyzw: [1.0, 0.0, 0.0, 0.0] },
+        };
+        for _ in 0..2 {
+            self.policy.decide(&observation)?;
+        }
+        // A policy with a memory forgets the grey images.
+        self.policy.instruct(&self.instruction);
+        Ok(())
+    }
+
+    /// One period: takes new instructions, asks the policy, audits, announces the goal.
+    /// `None` while the senses are not good enough: the policy is not asked then.
+    ///
+    /// `skipped` is how many periods were missed before this one, for the ledger.
+    pub fn think(
+        &mut self,
+        now_ns: u64,
+        snapshot: &Snapshot,
+        skipped: u64,
+    ) -> Option<(Thought, ThoughtRecord)> {
+        while let Some(sample) = self.instructions.try_next() {
+            self.instruct(&sample.value.data);
+        }
+        let observation = snapshot.observation(&self.senses)?;
+        let begun = Instant::now();
+        let decided = self.policy.decide(&observation);
+        let model_ns = elapsed_ns(begun);
+        let (mut token_audit_ns, mut world_audit_ns, mut tokens) = (0, 0, 0);
+        let thought = match decided {
+            Err(error) => Thought::Failed(error),
+            Ok(decision) => {
+                tokens = u32::try_from(decision.tokens.len()).unwrap_or(u32::MAX);
+                let begun = Instant::now();
+                let mut verdict = self.audit.tokens(&decision, observation.time_ns);
+                token_audit_ns = elapsed_ns(begun);
+                if verdict == AuditVerdict::Pass {
+                    let begun = Instant::now();
+                    verdict = self.audit.world(&decision);
+                    world_audit_ns = elapsed_ns(begun);
+                }
+                match verdict {
+                    AuditVerdict::Pass => Thought::Decided(decision),
+                    AuditVerdict::Refused(refusal) => Thought::Refused(refusal),
+                }
+            }
+        };
+        self.decisions += 1;
+        if let Thought::Decided(decision) = &thought {
+            self.announce(now_ns, decision);
+        }
+        let record = ThoughtRecord {
+            now_ns,
+            kind: thought.kind(),
+            model_ns,
+            token_audit_ns,
+            world_audit_ns,
+            tokens,
+            skipped,
+            audit: self.audit.counts(),
+        };
+        Some((thought, record))
+    }
+
+    fn announce(&mut self, now_ns: u64, decision: &Decision) {
+        let mut goal = Goal {
+            header: Header::new(now_ns, "base"),
+            instruction: self.instruction.clone(),
+            tokens: decision.tokens.iter().map(ToString::to_string).collect(),
+            confidence: decision.confidence,
+            decision: self.decisions,
+            observation_stamp_ns: i64::try_from(decision.observation_ns).unwrap_or(i64::MAX),
+            target_orientation_xyzw: [0.0, 0.0, 0.0, 1.0],
+            ..Goal::default()
+        };
+        match &decision.verdict {
+            Verdict::Infeasible(reason) => goal.infeasible_reason = reason.to_string(),
+            Verdict::Act { plan, subtask, target, pixel_uv } => {
+                goal.plan = plan.iter().map(ToString::to_string).collect();
+                goal.subtask = subtask.to_string();
+                goal.target_position_m = target.position_m;
+                let turn = base_from_tool(target.position_m, target.yaw_rad).rotation.coords;
+                goal.target_orientation_xyzw = [turn.x, turn.y, turn.z, turn.w];
+                goal.gripper_width_m = target.gripper_width_m;
+                goal.gripper_force_n = target.gripper_force_n;
+                [goal.pixel_u, goal.pixel_v] = *pixel_uv;
+            }
+        }
+        // Nobody may be listening, and a full network must not stop the mind.
+        if self.goals.put(&goal).is_err() {
+            self.unsent += 1;
+        }
+    }
+
+    /// Goals that the link did not take.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.unsent
+    }
+}
+
+fn elapsed_ns(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

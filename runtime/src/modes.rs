@@ -1,0 +1,270 @@
+//! What the loop can be doing, and why: the words that reports, tests and messages share.
+//!
+//! ```text
+//!              senses fresh, gate open, a decision
+//!   ┌─────────┐ ─────────────────────────────────▶ ┌────────┐
+//!   │ Waiting │                                     │ Active │ ◀──┐
+//!   └─────────┘                                     └────────┘    │ cause gone
+//!        ▲  reset + fresh enable                       │  │       │
+//!        │                               any HoldReason│  └────▶ ┌─────────┐
+//!   ┌─────────┐ ◀──────────────────────────────────────┼──────── │ Holding │
+//!   │ Stopped │        StopCause, from every mode      └───────▶ └─────────┘
+//!   └─────────┘
+//! ```
+
+use std::fmt;
+
+use reflexarc_vla_model::decision::Infeasible;
+
+/// One of the robot's senses; the numbers are positions in the configuration's lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SenseId {
+    /// Joint positions and the gripper.
+    Joints,
+    /// A camera.
+    Camera(u8),
+    /// A tactile pad.
+    Pad(u8),
+}
+
+/// Why the senses are not good enough to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenseFault {
+    /// Nothing usable has come from it yet.
+    NeverSeen {
+        /// Which sense.
+        which: SenseId,
+    },
+    /// The newest usable value is too old.
+    Stale {
+        /// Which sense.
+        which: SenseId,
+        /// How old, by its source's stamp, ns.
+        age_ns: u64,
+        /// How old it may be, ns.
+        limit_ns: u64,
+    },
+    /// Every camera's newest frame is black.
+    Black,
+}
+
+/// A rule of the audit. Every refused decision broke exactly one, the first in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// A token that the grammar does not allow at its place.
+    Grammar,
+    /// A sequence that stops before its end.
+    Truncated,
+    /// A number of the decision is NaN or infinite.
+    NonFinite,
+    /// The decision says something else than its tokens do.
+    Meaning,
+    /// Nothing is planned.
+    EmptyPlan,
+    /// The decision answers an observation that was never made.
+    Time,
+    /// The target lies outside the workspace.
+    Workspace,
+    /// The gripper's opening or force is outside its limits.
+    Gripper,
+    /// No joint angles reach the target.
+    Unreachable,
+}
+
+impl Rule {
+    /// All rules, in the order in which they are checked.
+    pub const ALL: [Self; 9] = [
+        Self::Grammar,
+        Self::Truncated,
+        Self::NonFinite,
+        Self::Meaning,
+        Self::EmptyPlan,
+        Self::Time,
+        Self::Workspace,
+        Self::Gripper,
+        Self::Unreachable,
+    ];
+
+    /// The rule's name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grammar => "grammar",
+            Self::Truncated => "truncated",
+            Self::NonFinite => "non_finite",
+            Self::Meaning => "meaning",
+            Self::EmptyPlan => "empty_plan",
+            Self::Time => "time",
+            Self::Workspace => "workspace",
+            Self::Gripper => "gripper",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Why motion has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// The senses are not good enough.
+    Sense(SenseFault),
+    /// `enable` is required and has not come, or has run out.
+    NotEnabled,
+    /// The mind has not decided yet.
+    NoDecision,
+}
+
+/// Why motion is held. The arm stays powered and keeps its place and its grip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldReason {
+    /// The senses are not good enough.
+    Sense(SenseFault),
+    /// `enable` is required and has run out.
+    NotEnabled,
+    /// There is no decision to follow.
+    NoDecision,
+    /// The newest decision is about something seen too long ago.
+    Expired {
+        /// Age of the observation that it answers, ns.
+        age_ns: u64,
+    },
+    /// The audit refused the newest decision.
+    Refused(Rule),
+    /// The policy could not decide.
+    PolicyFailed,
+    /// The policy says that it cannot be done.
+    Infeasible {
+        /// Its reason.
+        reason: Infeasible,
+        /// Whether it has said so long enough to be reported as the outcome.
+        confirmed: bool,
+    },
+    /// The arm does not follow its commands; something blocks it.
+    Blocked {
+        /// Joint with the largest deviation, counted from the base.
+        joint: u8,
+    },
+}
+
+/// Why the robot was stopped. Stays until reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopCause {
+    /// `estop` was true.
+    EmergencyStop,
+    /// `estop` has been silent for too long.
+    EmergencyStopSilent,
+    /// The program is ending.
+    Shutdown,
+}
+
+/// What the loop is doing. See the diagram at the head of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// No motion yet and no command sent.
+    Waiting(WaitReason),
+    /// Following decisions.
+    Active,
+    /// Braked to a standstill, or on the way there; goes on by itself when the reason is gone.
+    Holding(HoldReason),
+    /// Braked and latched; leaving takes a reset and a fresh enable.
+    Stopped(StopCause),
+}
+
+impl Mode {
+    /// Short key for counting, such as `holding_stale`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Waiting(WaitReason::Sense(_)) => "waiting_senses",
+            Self::Waiting(WaitReason::NotEnabled) => "waiting_not_enabled",
+            Self::Waiting(WaitReason::NoDecision) => "waiting_no_decision",
+            Self::Active => "active",
+            Self::Holding(HoldReason::Sense(SenseFault::Black)) => "holding_black",
+            Self::Holding(HoldReason::Sense(_)) => "holding_stale",
+            Self::Holding(HoldReason::NotEnabled) => "holding_not_enabled",
+            Self::Holding(HoldReason::NoDecision) => "holding_no_decision",
+            Self::Holding(HoldReason::Expired { .. }) => "holding_expired",
+            Self::Holding(HoldReason::Refused(_)) => "holding_refused",
+            Self::Holding(HoldReason::PolicyFailed) => "holding_policy_failed",
+            Self::Holding(HoldReason::Infeasible { .. }) => "holding_infeasible",
+            Self::Holding(HoldReason::Blocked { .. }) => "holding_blocked",
+            Self::Stopped(_) => "stopped",
+        }
+    }
+}
+
+fn milliseconds(ns: u64) -> u64 {
+    ns / 1_000_000
+}
+
+impl fmt::Display for SenseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joints => f.write_str("joint_states"),
+            Self::Camera(index) => write!(f, "camera {index}"),
+            Self::Pad(index) => write!(f, "tactile pad {index}"),
+        }
+    }
+}
+
+impl fmt::Display for SenseFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverSeen { which } => write!(f, "nothing from {which} yet"),
+            Self::Stale { which, age_ns, limit_ns } => write!(
+                f,
+                "{which} is {} ms old, at most {} ms is allowed",
+                milliseconds(*age_ns),
+                milliseconds(*limit_ns)
+            ),
+            Self::Black => f.write_str("cameras are black"),
+        }
+    }
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sense(fault) => fault.fmt(f),
+            Self::NotEnabled => f.write_str("not enabled"),
+            Self::NoDecision => f.write_str("no decision yet"),
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sense(fault) => fault.fmt(f),
+            Self::NotEnabled => f.write_str("no longer enabled"),
+            Self::NoDecision => f.write_str("no decision to follow"),
+            Self::Expired { age_ns } => {
+                write!(f, "the newest decision is {} ms old", milliseconds(*age_ns))
+            }
+            Self::Refused(rule) => write!(f, "the audit refused a decision: {}", rule.name()),
+            Self::PolicyFailed => f.write_str("the policy could not decide"),
+            Self::Infeasible { reason, .. } => write!(f, "infeasible: {reason}"),
+            Self::Blocked { joint } => write!(f, "joint {} does not follow its commands", joint + 1),
+        }
+    }
+}
+
+impl fmt::Display for StopCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EmergencyStop => "emergency stop",
+            Self::EmergencyStopSilent => "the emergency stop's topic is silent",
+            Self::Shutdown => "shutting down",
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting(reason) => write!(f, "waiting: {reason}"),
+            Self::Active => f.write_str("active"),
+            Self::Holding(reason) => write!(f, "holding: {reason}"),
+            Self::Stopped(cause) => write!(f, "stopped: {cause}"),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Commanded motion: where the joints are told to be, how they brake, and where the tool may go.
+//!
+//! All motion of the arm passes through [`Motion::move_to`] or [`Motion::brake`], and every command
+//! through the joint limiter, which comes last. So position, velocity and acceleration limits hold
+//! whatever was asked for.
+//!
+//! The workspace: a move is allowed only if the pose at which the joints would come to rest after
+//! it is inside the box, or at least no further outside than before. Otherwise the arm brakes, which
+//! the previous tick's check made safe. Between two such poses the tool may bulge out of the box by
+//! a little; [`WORKSPACE_SLACK_M`] is tested to cover it.
+
+use nalgebra::{Isometry3, Vector3};
+use reflexarc_kinematics::limit::JointLimiter;
+use reflexarc_kinematics::track::{Tracker, TrackerConfig};
+use reflexarc_kinematics::{Chain, JointLimits, Joints};
+
+use crate::config::Config;
+
+/// How far the tool may leave the workspace for a moment while braking, m.
+pub const WORKSPACE_SLACK_M: f64 = 0.01;
+
+/// The commanded state of the arm.
+#[derive(Clone, Debug)]
+pub struct Motion {
+    chain: Chain,
+    tracker: Tracker,
+    limiter: JointLimiter,
+    dt_s: f64,
+    acceleration_rad_s2: f64,
+    low_m: Vector3<f64>,
+    high_m: Vector3<f64>,
+    q: Joints,
+    qd: Joints,
+    /// How far outside the box the arm would come to rest from here, m.
+    rest_outside_m: f64,
+    limited: bool,
+}
+
+impl Motion {
+    /// An arm at rest in the configured posture; call [`Motion::anchor`] before the first move.
+    #[must_use]
+    pub fn new(chain: Chain, config: &Config) -> Self {
+        let limits = &config.limits;
+        let dt_s = config.dt_s();
+        let scaled: Vec<JointLimits> = chain
+            .limits()
+            .iter()
+            .map(|joint| JointLimits {
+                velocity_rad_s: joint.velocity_rad_s * limits.speed_scale,
+                ..joint.clone()
+            })
+            .collect();
+        let settings = TrackerConfig {
+            dt_s,
+            velocity_scale: limits.speed_scale,
+            max_tool_speed_m_s: limits.max_tool_speed_m_s,
+            max_tool_turn_rad_s: limits.max_tool_turn_rad_s,
+            max_acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
+            ..TrackerConfig::default()
+        };
+        let posture = chain.clamp(&config.robot.posture_rad);
+        let mut motion = Self {
+            tracker: Tracker::new(chain.clone(), settings, &posture),
+            limiter: JointLimiter::new(&scaled, dt_s, limits.max_joint_acceleration_rad_s2),
+            dt_s,
+            acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
+            low_m: Vector3::from(limits.workspace_min_m),
+            high_m: Vector3::from(limits.workspace_max_m),
+            q: posture,
+            qd: Joints::zeros(chain.dof()),
+            rest_outside_m: 0.0,
+            limited: false,
+            chain,
+        };
+        motion.anchor(&posture);
+        motion
+    }
+
+    /// Starts from measured positions, at rest.
+    pub fn anchor(&mut self, q: &Joints) {
+        if !self.limiter.reset(q) {
+            return;
+        }
+        self.tracker.reset(q);
+        self.q = *q;
+        self.qd = Joints::zeros(q.len());
+        self.rest_outside_m = self.outside_m(q);
+        self.limited = false;
+    }
+
+    /// Commanded positions, rad.
+    #[must_use]
+    pub fn q(&self) -> &Joints {
+        &self.q
+    }
+
+    /// Velocities between the last two commands, rad/s.
+    #[must_use]
+    pub fn qd(&self) -> &Joints {
+        &self.qd
+    }
+
+    /// Whether a limit changed what was wanted in the last tick.
+    #[must_use]
+    pub fn limited(&self) -> bool {
+        self.limited
+    }
+
+    /// Whether the commands have come to rest.
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        self.qd.iter().all(|qd| qd.abs() < 1e-6)
+    }
+
+    /// Pose of the tool at the commanded positions.
+    #[must_use]
+    pub fn base_from_tool(&self) -> Isometry3<f64> {
+        self.chain.base_from_tip(&self.q)
+    }
+
+    /// Deceleration with which the tracker arrives at a target: tool, m/s², and turn, rad/s².
+    #[must_use]
+    pub fn braking(&self) -> (f64, f64) {
+        (self.tracker.config().tool_braking_m_s2, self.tracker.config().tool_braking_rad_s2)
+    }
+
+    /// One tick towards a pose of the tool.
+    pub fn move_to(&mut self, base_from_target: &Isometry3<f64>) {
+        let step = self.tracker.step(&self.q, base_from_target);
+        let rest = self.rest(&step.q_next, &step.qd);
+        let outside_m = self.outside_m(&rest);
+        // The margin keeps rounding from stopping motion along a face of the box.
+        if outside_m > self.rest_outside_m.max(0.0) + 1e-9 && outside_m > 1e-6 {
+            self.brake();
+            self.limited = true;
+            return;
+        }
+        self.command(&step.q_next);
+    }
+
+    /// One tick towards given positions, slowly: to give way to what blocks the arm.
+    pub fn yield_to(&mut self, q: &Joints) {
+        const GAIN_PER_S: f64 = 5.0;
+        const SPEED_RAD_S: f64 = 0.5;
+        let wanted = Joints::from_fn(self.q.len(), |i| {
+            let error = q.get(i).copied().unwrap_or(self.q[i]) - self.q[i];
+            self.q[i] + (error * GAIN_PER_S).clamp(-SPEED_RAD_S, SPEED_RAD_S) * self.dt_s
+        });
+        self.tracker.reset(&self.q);
+        self.command(&wanted);
+    }
+
+    /// One tick of braking: every joint slows as fast as it may, and then stays.
+    pub fn brake(&mut self) {
+        let slower = self.acceleration_rad_s2 * self.dt_s;
+        let wanted = Joints::from_fn(self.q.len(), |i| {
+            let speed = (self.qd[i].abs() - slower).max(0.0);
+            self.q[i] + speed.copysign(self.qd[i]) * self.dt_s
+        });
+        self.tracker.reset(&self.q);
+        self.command(&wanted);
+    }
+
+    fn command(&mut self, wanted: &Joints) {
+        let out = self.limiter.limit(wanted);
+        self.limited = out.clamped || out.rejected_non_finite;
+        self.qd = Joints::from_fn(self.q.len(), |i| (out.q[i] - self.q[i]) / self.dt_s);
+        self.q = out.q;
+        self.rest_outside_m = self.outside_m(&self.rest(&self.q, &self.qd));
+    }
+
+    /// Where the joints come to rest when they brake from here.
+    fn rest(&self, q: &Joints, qd: &Joints) -> Joints {
+        Joints::from_fn(q.len(), |i| {
+            q[i] + qd[i] * qd[i].abs() / (2.0 * self.acceleration_rad_s2)
+        })
+    }
+
+    fn outside_m(&self, q: &Joints) -> f64 {
+        let tool_m = self.chain.base_from_tip(q).translation.vector;
+        outside_box_m(&tool_m, &self.low_m, &self.high_m)
+    }
+}
+
+/// Distance of a point from a box, 0 inside, m; infinite for a point that is not finite.
+#[must_use]
+pub fn outside_box_m(point_m: &Vector3<f64>, low_m: &Vector3<f64>, high_m: &Vector3<f64>) -> f64 {
+    if !point_m.iter().all(|value| value.is_finite()) {
+        return f64::INFINITY;
+    }
+    let nearest_m = point_m.sup(low_m).inf(high_m);
+    (point_m - nearest_m).norm()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::audit::base_from_tool;
+    use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
+
+    fn motion() -> Motion {
+        let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
+        let mut motion = Motion::new(chain, &Config::default());
+        motion.anchor(&Joints::from_slice(&ARM7_HOME_RAD));
+        motion
+    }
+
+    #[test]
+    fn the_tool_arrives_and_rests() {
+        let mut motion = motion();
+        let target = base_from_tool([0.5, 0.1, 0.05], 0.4);
+        for _ in 0..960 {
+            motion.move_to(&target);
+        }
+        let error_m = (motion.base_from_tool().translation.vector - target.translation.vector).norm();
+        assert!(error_m < 1e-3, "{error_m}");
+        assert!(motion.qd().iter().all(|qd| qd.abs() < 1e-2));
+    }
+
+    #[test]
+    fn a_target_outside_the_box_is_not_followed_out_of_it() {
+        let mut motion = motion();
+        for (position_m, yaw_rad) in
+            [([0.5, 0.0, -0.3], 0.0), ([0.95, 0.0, 0.2], 1.0), ([0.3, 0.8, 0.2], -1.0), ([0.1, 0.0, 0.3], 0.0)]
+        {
+            let target = base_from_tool(position_m, yaw_rad);
+            for _ in 0..1200 {
+                motion.move_to(&target);
+                let tool_m = motion.base_from_tool().translation.vector;
+                let outside_m = outside_box_m(&tool_m, &motion.low_m, &motion.high_m);
+                assert!(outside_m < WORKSPACE_SLACK_M, "{outside_m} at {tool_m}");
+            }
+        }
+    }
+
+    #[test]
+    fn braking_ends_at_rest_within_the_acceleration_limit() {
+        let mut motion = motion();
+        for _ in 0..60 {
+            motion.move_to(&base_from_tool([0.6, -0.2, 0.1], 1.0));
+        }
+        assert!(!motion.at_rest());
+        let mut last = *motion.qd();
+        let mut ticks = 0;
+        while !motion.at_rest() {
+            motion.brake();
+            for (now, before) in motion.qd().iter().zip(last.iter()) {
+                assert!((now - before).abs() <= 10.0 / 240.0 + 1e-6);
+                assert!(now.abs() <= before.abs() + 1e-9);
+            }
+            last = *motion.qd();
+            ticks += 1;
+        }
+        assert!(ticks < 120, "{ticks}");
+        let q = *motion.q();
+        motion.brake();
+        assert_eq!(*motion.q(), q);
+    }
+}

@@ -1,0 +1,388 @@
+//! The reflex: from a moment of the senses and the newest decision to one command, every tick.
+//!
+//! It owns the mode (see [`crate::modes`] for the diagram), the smoothing of targets, the soft
+//! start and the gripper. It never waits, reads no clock and allocates nothing; the same inputs
+//! give the same commands, bit for bit.
+//!
+//! Every tick: judge (gate, senses, decision) → mode → motion → limiter. What is held keeps its
+//! place and its grip; nothing ever opens the gripper but a decision.
+
+use nalgebra::{Isometry3, Translation3, UnitQuaternion};
+use reflexarc_kinematics::{Chain, Joints};
+use reflexarc_vla_model::decision::{Decision, ToolTarget, Verdict};
+
+use crate::audit::base_from_tool;
+use crate::config::{Config, MAX_PADS};
+use crate::modes::{HoldReason, Mode, Rule, WaitReason};
+use crate::motion::Motion;
+use crate::safety::Gate;
+use crate::senses::{Body, Snapshot};
+
+/// How quickly a pause uses up what the soft start has gained, s.
+const RAMP_DOWN_S: f64 = 0.2;
+/// The soft start begins at this share of full speed.
+const RAMP_FLOOR: f64 = 0.1;
+
+/// What the mind wants, as far as the audit let it through.
+#[derive(Clone, Copy, Debug)]
+pub enum Intent<'a> {
+    /// No decision yet.
+    Nothing,
+    /// The newest decision; it passed the audit.
+    Follow(&'a Decision),
+    /// The audit refused the newest decision.
+    Refused(Rule),
+    /// The policy could not decide.
+    Failed,
+}
+
+/// What the actuators are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JointCommand {
+    /// Joint positions in the chain's order, rad.
+    pub q: Joints,
+    /// Joint velocities, rad/s.
+    pub qd: Joints,
+    /// Opening between the fingers, m.
+    pub gripper_width_m: f64,
+    /// Force limit of the gripper, N.
+    pub gripper_force_n: f64,
+}
+
+/// One tick's result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Command {
+    /// Time of the tick, ns.
+    pub stamp_ns: u64,
+    /// What the loop is doing.
+    pub mode: Mode,
+    /// What to send; nothing before the first motion is allowed.
+    pub joints: Option<JointCommand>,
+    /// Whether a limit changed what was wanted.
+    pub limited: bool,
+}
+
+/// The smoothed target: straight down, like every target of the goal grammar.
+#[derive(Clone, Copy, Debug)]
+struct SetPoint {
+    position_m: [f64; 3],
+    yaw_rad: f64,
+}
+
+/// The reflex of one robot.
+#[derive(Clone, Debug)]
+pub struct Reflex {
+    motion: Motion,
+    dt_s: f64,
+    low_m: [f64; 3],
+    high_m: [f64; 3],
+    width_max_m: f64,
+    force_max_n: f64,
+    pad_force_n: f64,
+    gripper_step_m: f64,
+    tool_speed_m_s: f64,
+    tool_turn_rad_s: f64,
+    tracking_error_rad: f64,
+    soft_start_s: f64,
+    filter_s: f64,
+    decision_max_age_ns: u64,
+    infeasible_confirm_ns: u64,
+    mode: Mode,
+    anchored: bool,
+    blocked: bool,
+    ramp: f64,
+    set_point: Option<SetPoint>,
+    infeasible_since_ns: Option<u64>,
+    gripper_width_m: f64,
+    gripper_force_n: f64,
+}
+
+impl Reflex {
+    /// A reflex that waits.
+    #[must_use]
+    pub fn new(chain: Chain, config: &Config) -> Self {
+        let limits = &config.limits;
+        let dt_s = config.dt_s();
+        Self {
+            motion: Motion::new(chain, config),
+            dt_s,
+            low_m: limits.workspace_min_m,
+            high_m: limits.workspace_max_m,
+            width_max_m: config.robot.gripper_max_width_m,
+            force_max_n: limits.grip_force_n,
+            pad_force_n: limits.pad_force_n,
+            gripper_step_m: limits.gripper_speed_m_s * dt_s,
+            tool_speed_m_s: limits.max_tool_speed_m_s,
+            tool_turn_rad_s: limits.max_tool_turn_rad_s,
+            tracking_error_rad: limits.max_tracking_error_rad,
+            soft_start_s: limits.soft_start_ms as f64 / 1e3,
+            filter_s: limits.target_filter_ms as f64 / 1e3,
+            decision_max_age_ns: config.safety.decision_max_age_ms.saturating_mul(1_000_000),
+            infeasible_confirm_ns: config.safety.infeasible_confirm_ms.saturating_mul(1_000_000),
+            mode: Mode::Waiting(WaitReason::NoDecision),
+            anchored: false,
+            blocked: false,
+            ramp: RAMP_FLOOR,
+            set_point: None,
+            infeasible_since_ns: None,
+            gripper_width_m: 0.0,
+            gripper_force_n: 0.0,
+        }
+    }
+
+    /// The mode of the last tick.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether the commands stand still.
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        self.motion.at_rest()
+    }
+
+    /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step and three forward
+    /// kinematics.
+    pub fn tick(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Command {
+        if let (Mode::Stopped(_), Gate::Open | Gate::NotEnabled) = (self.mode, gate) {
+            // After a stop the arm may stand anywhere: begin again from what is measured.
+            self.anchored = false;
+        }
+        let judged = self.judge(now_ns, snapshot, gate, intent);
+        self.mode = match judged {
+            Judged::Stop(cause) => Mode::Stopped(cause),
+            Judged::Follow(_) => {
+                self.anchor(snapshot.body);
+                Mode::Active
+            }
+            Judged::Hold(reason) => match (self.anchored, reason) {
+                (false, HoldReason::Sense(fault)) => Mode::Waiting(WaitReason::Sense(fault)),
+                (false, HoldReason::NotEnabled) => Mode::Waiting(WaitReason::NotEnabled),
+                (false, HoldReason::NoDecision) => Mode::Waiting(WaitReason::NoDecision),
+                _ => {
+                    self.anchor(snapshot.body);
+                    Mode::Holding(reason)
+                }
+            },
+        };
+        match judged {
+            Judged::Follow(target) => self.follow(&target, snapshot),
+            Judged::Hold(HoldReason::Blocked { .. }) => {
+                self.pause();
+                if let Some(body) = snapshot.body {
+                    self.motion.yield_to(&body.q);
+                }
+            }
+            Judged::Hold(_) | Judged::Stop(_) => {
+                self.pause();
+                self.motion.brake();
+            }
+        }
+        Command {
+            stamp_ns: now_ns,
+            mode: self.mode,
+            joints: self.anchored.then(|| JointCommand {
+                q: *self.motion.q(),
+                qd: *self.motion.qd(),
+                gripper_width_m: self.gripper_width_m,
+                gripper_force_n: self.gripper_force_n,
+            }),
+            limited: self.anchored && self.motion.limited(),
+        }
+    }
+
+    /// The first reason not to move, from the most to the least serious; or the target.
+    fn judge(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Judged {
+        let wish = self.wish(now_ns, intent);
+        match gate {
+            Gate::Stop(cause) => return Judged::Stop(cause),
+            Gate::NotEnabled => return Judged::Hold(HoldReason::NotEnabled),
+            Gate::Open => {}
+        }
+        if let Err(fault) = snapshot.health {
+            return Judged::Hold(HoldReason::Sense(fault));
+        }
+        match self.blocking_joint(snapshot) {
+            Some(joint) => Judged::Hold(HoldReason::Blocked { joint }),
+            None => wish.map_or_else(Judged::Hold, Judged::Follow),
+        }
+    }
+
+    /// What the decision asks for, if it may still be followed.
+    fn wish(&mut self, now_ns: u64, intent: Intent<'_>) -> Result<ToolTarget, HoldReason> {
+        let decision = match intent {
+            Intent::Nothing => return Err(HoldReason::NoDecision),
+            Intent::Refused(rule) => return Err(HoldReason::Refused(rule)),
+            Intent::Failed => return Err(HoldReason::PolicyFailed),
+            Intent::Follow(decision) => decision,
+        };
+        let age_ns = now_ns.saturating_sub(decision.observation_ns);
+        if age_ns > self.decision_max_age_ns {
+            self.infeasible_since_ns = None;
+            return Err(HoldReason::Expired { age_ns });
+        }
+        match &decision.verdict {
+            Verdict::Infeasible(reason) => {
+                let since_ns = *self.infeasible_since_ns.get_or_insert(now_ns);
+                let confirmed = now_ns.saturating_sub(since_ns) >= self.infeasible_confirm_ns;
+                Err(HoldReason::Infeasible { reason: *reason, confirmed })
+            }
+            Verdict::Act { target, .. } => {
+                self.infeasible_since_ns = None;
+                // The audit has refused such a target already; here it costs eight comparisons.
+                let finite = target.position_m.iter().all(|value| value.is_finite())
+                    && target.yaw_rad.is_finite()
+                    && target.gripper_width_m.is_finite()
+                    && target.gripper_force_n.is_finite();
+                if finite { Ok(*target) } else { Err(HoldReason::Refused(Rule::NonFinite)) }
+            }
+        }
+    }
+
+    /// The joint that lags furthest behind its command, if that is too far.
+    fn blocking_joint(&mut self, snapshot: &Snapshot) -> Option<u8> {
+        let (true, Some(body)) = (self.anchored, snapshot.body) else {
+            self.blocked = false;
+            return None;
+        };
+        // Once blocked, the command must come back half way before motion goes on.
+        let limit_rad = self.tracking_error_rad * if self.blocked { 0.5 } else { 1.0 };
+        let errors = self.motion.q().iter().zip(body.q.iter()).map(|(q, measured)| (q - measured).abs());
+        let (joint, error_rad) =
+            errors.enumerate().fold((0, 0.0_f64), |worst, next| if next.1 > worst.1 { next } else { worst });
+        self.blocked = error_rad > limit_rad;
+        self.blocked.then_some(joint as u8)
+    }
+
+    /// Takes the measured state as the start of motion, once.
+    fn anchor(&mut self, body: Option<Body>) {
+        let (false, Some(body)) = (self.anchored, body) else {
+            return;
+        };
+        self.motion.anchor(&body.q);
+        self.gripper_width_m = body.gripper_width_m.clamp(0.0, self.width_max_m);
+        self.gripper_force_n = 0.0;
+        self.set_point = None;
+        self.ramp = RAMP_FLOOR;
+        self.anchored = true;
+    }
+
+    fn pause(&mut self) {
+        self.ramp = (self.ramp - self.dt_s / RAMP_DOWN_S).max(RAMP_FLOOR);
+        self.set_point = None;
+    }
+
+    fn follow(&mut self, target: &ToolTarget, snapshot: &Snapshot) {
+        let tool = self.motion.base_from_tool();
+        let set_point = self.smooth(target, &tool);
+        self.set_point = Some(set_point);
+        let wanted = base_from_tool(set_point.position_m, set_point.yaw_rad);
+        let near = self.within_reach_of_ramp(&tool, &wanted);
+        self.motion.move_to(&near);
+        self.ramp = if self.soft_start_s > 0.0 {
+            (self.ramp + self.dt_s / self.soft_start_s).min(1.0)
+        } else {
+            1.0
+        };
+        self.grip(target, &snapshot.pad_normal_n);
+    }
+
+    /// The target, clamped to the workspace, turned the short way round, and low-pass filtered.
+    fn smooth(&self, target: &ToolTarget, tool: &Isometry3<f64>) -> SetPoint {
+        let mut position_m = target.position_m;
+        for ((value, low), high) in position_m.iter_mut().zip(self.low_m).zip(self.high_m) {
+            *value = value.clamp(low, high);
+        }
+        let from = self.set_point.unwrap_or(SetPoint { position_m, yaw_rad: yaw_of(tool) });
+        let goal = SetPoint { position_m, yaw_rad: nearest_half_turn(target.yaw_rad, from.yaw_rad) };
+        if self.set_point.is_none() || self.filter_s <= 0.0 {
+            return goal;
+        }
+        let share = self.dt_s / (self.filter_s + self.dt_s);
+        let mut blended = from;
+        for (value, goal) in blended.position_m.iter_mut().zip(goal.position_m) {
+            *value += share * (goal - *value);
+        }
+        blended.yaw_rad += share * (goal.yaw_rad - blended.yaw_rad);
+        blended
+    }
+
+    /// A pose on the way to `wanted`, so near that the tracker goes no faster than the ramp allows.
+    fn within_reach_of_ramp(&self, tool: &Isometry3<f64>, wanted: &Isometry3<f64>) -> Isometry3<f64> {
+        if self.ramp >= 1.0 {
+            return *wanted;
+        }
+        let (braking_m_s2, braking_rad_s2) = self.motion.braking();
+        let lead = |speed: f64, braking: f64| (self.ramp * speed).powi(2) / (2.0 * braking);
+        let (lead_m, lead_rad) =
+            (lead(self.tool_speed_m_s, braking_m_s2), lead(self.tool_turn_rad_s, braking_rad_s2));
+        let way = wanted.translation.vector - tool.translation.vector;
+        let share = (lead_m / way.norm().max(1e-12)).min(1.0);
+        let turn = (tool.rotation.inverse() * wanted.rotation).scaled_axis();
+        let turn_share = (lead_rad / turn.norm().max(1e-12)).min(1.0);
+        Isometry3::from_parts(
+            Translation3::from(tool.translation.vector + way * share),
+            tool.rotation * UnitQuaternion::from_scaled_axis(turn * turn_share),
+        )
+    }
+
+    /// Opening and force at their limits' pace; a pad that feels too much stops the closing.
+    fn grip(&mut self, target: &ToolTarget, pad_normal_n: &[f64; MAX_PADS]) {
+        let wanted_m = target.gripper_width_m.clamp(0.0, self.width_max_m);
+        let change_m = (wanted_m - self.gripper_width_m).clamp(-self.gripper_step_m, self.gripper_step_m);
+        let pressed = pad_normal_n.iter().any(|normal_n| *normal_n > self.pad_force_n);
+        if !(pressed && change_m < 0.0) {
+            self.gripper_width_m += change_m;
+        }
+        self.gripper_force_n = target.gripper_force_n.clamp(0.0, self.force_max_n);
+    }
+}
+
+enum Judged {
+    Follow(ToolTarget),
+    Hold(HoldReason),
+    Stop(crate::modes::StopCause),
+}
+
+/// Turn of a tool about the vertical, rad, in the grammar's convention (0: fingers open along y).
+fn yaw_of(base_from_tool: &Isometry3<f64>) -> f64 {
+    let along_x = base_from_tool.rotation * nalgebra::Vector3::x();
+    along_x.y.atan2(along_x.x)
+}
+
+/// The turn equal to `yaw_rad` modulo π that is nearest to `near_rad`, but never more than 3π/4
+/// away from straight, so that the wrist does not wind itself up.
+fn nearest_half_turn(yaw_rad: f64, near_rad: f64) -> f64 {
+    use std::f64::consts::PI;
+    let straight = (yaw_rad + PI / 2.0).rem_euclid(PI) - PI / 2.0;
+    [straight, straight - PI, straight + PI]
+        .into_iter()
+        .filter(|turn| turn.abs() <= 0.75 * PI)
+        .min_by(|a, b| (a - near_rad).abs().total_cmp(&(b - near_rad).abs()))
+        .unwrap_or(straight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f64::consts::PI;
+
+    #[test]
+    fn turns_go_the_short_way_and_do_not_wind_up() {
+        assert!((nearest_half_turn(1.5, -1.5) - (1.5 - PI)).abs() < 1e-12);
+        assert!((nearest_half_turn(0.3, 0.1) - 0.3).abs() < 1e-12);
+        let mut near_rad = 0.0;
+        for step in 0..1000 {
+            near_rad = nearest_half_turn(f64::from(step) * 0.05, near_rad);
+            assert!(near_rad.abs() <= 0.75 * PI + 1e-9);
+        }
+    }
+
+    #[test]
+    fn the_yaw_of_a_target_reads_back() {
+        for yaw_rad in [-1.4, -0.3, 0.0, 0.7, 1.5] {
+            assert!((yaw_of(&base_from_tool([0.5, 0.0, 0.2], yaw_rad)) - yaw_rad).abs() < 1e-12);
+        }
+    }
+}

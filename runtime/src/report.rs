@@ -1,0 +1,290 @@
+//! The report at the end of a run: for people as text, for programs as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{LatencySummary, Ledger};
+use crate::modes::Rule;
+use crate::outcome::{Outcome, OutcomeWatch, TimelineEntry};
+use crate::recorder::RecorderReport;
+use crate::senses::TopicStats;
+
+/// Counters of one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicReport {
+    /// The topic, without namespace.
+    pub topic: String,
+    /// Messages that arrived.
+    pub received: u64,
+    /// Messages looked at and used; a newer one may have replaced others before the loop looked.
+    pub accepted: u64,
+    /// Bytes that were no such message.
+    pub malformed: u64,
+    /// Messages lost on the way, by sequence number.
+    pub gaps: u64,
+    /// Messages that came twice.
+    pub duplicates: u64,
+    /// Messages that came after a later one.
+    pub reordered: u64,
+    /// Messages refused by their content: stamp, shape, names, NaN, range.
+    pub refused: u64,
+}
+
+impl TopicReport {
+    /// The counters of one topic under its name.
+    #[must_use]
+    pub fn new(topic: &str, stats: &TopicStats) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            received: stats.link.received,
+            accepted: stats.sense.accepted,
+            malformed: stats.link.malformed,
+            gaps: stats.link.gaps,
+            duplicates: stats.link.duplicates,
+            reordered: stats.link.reordered,
+            refused: stats.sense.refused(),
+        }
+    }
+}
+
+/// What the audit did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// Decisions passed.
+    pub passed: u64,
+    /// Decisions refused, by rule; rules that refused nothing are absent.
+    pub refused: BTreeMap<String, u64>,
+    /// `done` without a lift before it.
+    pub implausible: u64,
+    /// Time of the token check, as a share of the policy's own time, percent.
+    pub token_cost_percent: f64,
+    /// Time of the check against the world, as a share of the policy's own time, percent.
+    pub world_cost_percent: f64,
+    /// Inverse kinematics solutions that the world check needed.
+    pub reach_solves: u64,
+    /// Duration of the token check.
+    pub tokens: LatencySummary,
+    /// Duration of the world check.
+    pub world: LatencySummary,
+}
+
+/// All there is to say about a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether the task succeeded, as the caller judged it; absent when nobody could tell.
+    pub success: Option<bool>,
+    /// How the task stood at the end, seen from the runtime.
+    pub outcome: Outcome,
+    /// What the robot was told.
+    pub instruction: String,
+    /// Name of the policy.
+    pub policy: String,
+    /// From the first to the last tick, s.
+    pub duration_s: f64,
+    /// From the first decision to the `done` that lasted, s.
+    pub time_to_done_s: Option<f64>,
+    /// Decisions, refused ones included.
+    pub decisions: u64,
+    /// Decisions per second.
+    pub decisions_per_s: f64,
+    /// Tokens decoded.
+    pub tokens: u64,
+    /// Periods in which the policy gave an error.
+    pub policy_errors: u64,
+    /// Periods of the mind that were missed.
+    pub mind_missed: u64,
+    /// The same as a share of all its periods, percent.
+    pub mind_missed_percent: f64,
+    /// Ticks of the reflex.
+    pub ticks: u64,
+    /// Periods of the reflex that were missed.
+    pub reflex_missed: u64,
+    /// The same as a share of all its periods, percent.
+    pub reflex_missed_percent: f64,
+    /// Commands sent.
+    pub commands: u64,
+    /// Commands that did not get onto the link.
+    pub commands_dropped: u64,
+    /// Ticks in which a limit changed what was wanted.
+    pub limited_ticks: u64,
+    /// From the oldest camera frame of an observation to the first command that followed from it.
+    pub observation_to_command: LatencySummary,
+    /// Age of the observation behind each command.
+    pub action_age: LatencySummary,
+    /// The policy's own time.
+    pub model: LatencySummary,
+    /// How late the reflex woke.
+    pub wake_lateness: LatencySummary,
+    /// How long a tick took.
+    pub tick_execution: LatencySummary,
+    /// What the audit did.
+    pub audit: AuditReport,
+    /// Changes of subtask.
+    pub timeline: Vec<TimelineEntry>,
+    /// Ticks by mode.
+    pub modes: BTreeMap<String, u64>,
+    /// Stops latched.
+    pub stops: u64,
+    /// Counters by topic.
+    pub topics: Vec<TopicReport>,
+    /// Ledger records lost.
+    pub records_lost: u64,
+    /// The recording, if there was one.
+    pub recorder: Option<RecorderReport>,
+    /// Anything else that went wrong, in words.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    /// The figures of a ledger and an outcome; names, topics and the like are for the caller.
+    #[must_use]
+    pub fn from_ledger(ledger: &Ledger, watch: &OutcomeWatch) -> Self {
+        let percent = |part: u64, rest: u64| {
+            if part + rest == 0 { 0.0 } else { 100.0 * part as f64 / (part + rest) as f64 }
+        };
+        let [model_ns, token_ns, world_ns] = ledger.cost_ns.map(|ns| ns as f64);
+        let share = |ns: f64| if model_ns > 0.0 { 100.0 * ns / model_ns } else { 0.0 };
+        let refused = Rule::ALL
+            .iter()
+            .zip(ledger.audit.refused)
+            .filter(|(_, count)| *count > 0)
+            .map(|(rule, count)| (rule.name().to_owned(), count));
+        Self {
+            outcome: watch.outcome(),
+            duration_s: ledger.duration_s(),
+            time_to_done_s: watch.time_to_done_s(),
+            decisions: ledger.thoughts,
+            decisions_per_s: ledger.decisions_per_s(),
+            tokens: ledger.tokens,
+            policy_errors: ledger.failed,
+            mind_missed: ledger.thoughts_skipped,
+            mind_missed_percent: percent(ledger.thoughts_skipped, ledger.thoughts),
+            ticks: ledger.ticks,
+            reflex_missed: ledger.ticks_skipped,
+            reflex_missed_percent: percent(ledger.ticks_skipped, ledger.ticks),
+            commands: ledger.commands,
+            limited_ticks: ledger.limited,
+            observation_to_command: ledger.observation_to_command.summary(),
+            action_age: ledger.action_age.summary(),
+            model: ledger.model.summary(),
+            wake_lateness: ledger.lateness.summary(),
+            tick_execution: ledger.execution.summary(),
+            audit: AuditReport {
+                passed: ledger.audit.passed,
+                refused: refused.collect(),
+                implausible: ledger.audit.implausible,
+                token_cost_percent: share(token_ns),
+                world_cost_percent: share(world_ns),
+                reach_solves: ledger.audit.reach_solves,
+                tokens: ledger.token_audit.summary(),
+                world: ledger.world_audit.summary(),
+            },
+            timeline: watch.timeline().to_vec(),
+            modes: ledger.modes.iter().map(|(mode, count)| ((*mode).to_owned(), *count)).collect(),
+            records_lost: ledger.lost,
+            ..Self::default()
+        }
+    }
+
+    /// The report for people, a dozen lines.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_text(&mut text);
+        text
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let success = match self.success {
+            Some(true) => "SUCCESS",
+            Some(false) => "FAILURE",
+            None => "not judged",
+        };
+        writeln!(out, "result            {success} ({})", self.outcome)?;
+        writeln!(out, "instruction       \"{}\" → {}", self.instruction, self.policy)?;
+        let done = self.time_to_done_s.map_or("-".to_owned(), |s| format!("{s:.2} s"));
+        writeln!(out, "time              {:.2} s run, done after {done}", self.duration_s)?;
+        writeln!(
+            out,
+            "decisions         {} ({:.1}/s), {} tokens, {} policy errors, {} periods missed ({:.2} %)",
+            self.decisions,
+            self.decisions_per_s,
+            self.tokens,
+            self.policy_errors,
+            self.mind_missed,
+            self.mind_missed_percent
+        )?;
+        writeln!(
+            out,
+            "reflex            {} ticks, {} periods missed ({:.2} %), {} commands, {} not sent",
+            self.ticks, self.reflex_missed, self.reflex_missed_percent, self.commands, self.commands_dropped
+        )?;
+        for (name, latency) in [
+            ("observation→cmd", &self.observation_to_command),
+            ("action age", &self.action_age),
+            ("model", &self.model),
+            ("wake lateness", &self.wake_lateness),
+            ("tick execution", &self.tick_execution),
+        ] {
+            writeln!(
+                out,
+                "{name:<17} p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+                latency.p50_us / 1e3,
+                latency.p99_us / 1e3,
+                latency.max_us / 1e3
+            )?;
+        }
+        let refused: u64 = self.audit.refused.values().sum();
+        writeln!(
+            out,
+            "audit             {} passed, {refused} refused {:?}, {} implausible; tokens cost {:.4} % of the model's time, world {:.4} %",
+            self.audit.passed,
+            self.audit.refused,
+            self.audit.implausible,
+            self.audit.token_cost_percent,
+            self.audit.world_cost_percent
+        )?;
+        let modes: Vec<String> =
+            self.modes.iter().map(|(mode, count)| format!("{mode} {count}")).collect();
+        writeln!(out, "modes (ticks)     {}; {} stops", modes.join(", "), self.stops)?;
+        let steps: Vec<String> = self
+            .timeline
+            .iter()
+            .take(12)
+            .map(|entry| format!("{:.2} s {}", entry.time_s, entry.what))
+            .collect();
+        let more = self.timeline.len().saturating_sub(12);
+        let more = if more > 0 { format!(" … {more} more") } else { String::new() };
+        writeln!(out, "timeline          {}{more}", steps.join(" → "))?;
+        for topic in &self.topics {
+            writeln!(
+                out,
+                "  {:<24} {:>7} received, {} gaps, {} malformed, {} refused, {} duplicates, {} reordered",
+                topic.topic,
+                topic.received,
+                topic.gaps,
+                topic.malformed,
+                topic.refused,
+                topic.duplicates,
+                topic.reordered
+            )?;
+        }
+        if let Some(recorder) = &self.recorder {
+            writeln!(
+                out,
+                "recording         {} ({} messages, {:.1} MB, {} dropped)",
+                recorder.path,
+                recorder.messages,
+                recorder.payload_bytes as f64 / 1e6,
+                recorder.dropped
+            )?;
+        }
+        for problem in &self.problems {
+            writeln!(out, "problem           {problem}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! The spine: senses, safety and reflex of one robot as one fixed-rate step, and the messages that
+//! carry its commands. It belongs to one thread; time comes in as an argument.
+
+use reflexarc_drivers::msg::{
+    BoolMsg, Duration, Header, JointTrajectory, JointTrajectoryPoint,
+};
+use reflexarc_drivers::topic::{Qos, Topic, Topics};
+use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
+use reflexarc_kinematics::Chain;
+
+use crate::config::Config;
+use crate::mind::Thought;
+use crate::modes::{Mode, StopCause};
+use crate::reflex::{Command, Intent, Reflex};
+use crate::safety::{ResetRefused, Safety};
+use crate::senses::{MAX_SENSES, Senses, Snapshot, TopicStats};
+
+/// Events waiting at most; the tick empties the queues, so that they never fill in practice.
+const EVENTS: usize = 64;
+
+/// Senses, safety and reflex of one robot.
+pub struct Spine {
+    senses: Senses,
+    safety: Safety,
+    reflex: Reflex,
+    estop: QueueSubscription<BoolMsg>,
+    enable: QueueSubscription<BoolMsg>,
+    reset: QueueSubscription<BoolMsg>,
+    resets_refused: u64,
+}
+
+/// The topic `reset`: true unlatches a stop whose cause is gone.
+#[must_use]
+pub fn reset_topic(topics: &Topics) -> Topic<BoolMsg> {
+    let name = match topics.namespace() {
+        "" => "reset".to_owned(),
+        namespace => format!("{namespace}/reset"),
+    };
+    Topic::new(&name).with_qos(Qos::SAFETY)
+}
+
+impl Spine {
+    /// Subscribes to all senses and to the safety topics.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the link refuses.
+    pub fn new(
+        link: &Link,
+        topics: &Topics,
+        config: &Config,
+        chain: Chain,
+    ) -> Result<Self, LinkError> {
+        Ok(Self {
+            senses: Senses::new(link, topics, config, chain.clone())?,
+            safety: Safety::new(&config.safety),
+            reflex: Reflex::new(chain, config),
+            estop: link.subscribe_queue(&topics.estop, EVENTS)?,
+            enable: link.subscribe_queue(&topics.enable, EVENTS)?,
+            reset: link.subscribe_queue(&reset_topic(topics), EVENTS)?,
+            resets_refused: 0,
+        })
+    }
+
+    /// First half of a tick: reads the senses.
+    pub fn sense(&mut self, now_ns: u64) -> Snapshot {
+        self.senses.read(now_ns)
+    }
+
+    /// Second half of a tick: takes events, then acts on the snapshot and the newest thought.
+    /// Never blocks; does not allocate.
+    pub fn act(&mut self, now_ns: u64, snapshot: &Snapshot, thought: Option<&Thought>) -> Command {
+        // Stops first: one that arrives together with an enable wins.
+        let mut released = false;
+        while let Some(sample) = self.enable.try_next() {
+            self.safety.on_enable(sample.value.data, now_ns);
+        }
+        while let Some(sample) = self.estop.try_next() {
+            self.safety.on_estop(sample.value.data, now_ns);
+        }
+        while let Some(sample) = self.reset.try_next() {
+            released |= sample.value.data;
+        }
+        if released && self.safety.reset(now_ns).is_err() {
+            self.resets_refused += 1;
+        }
+        let gate = self.safety.gate(now_ns);
+        let intent = thought.map_or(Intent::Nothing, Thought::intent);
+        self.reflex.tick(now_ns, snapshot, gate, intent)
+    }
+
+    /// Latches a stop, as the `estop` topic would.
+    pub fn stop(&mut self, cause: StopCause) {
+        self.safety.stop(cause);
+    }
+
+    /// Unlatches a stop, as the `reset` topic would.
+    ///
+    /// # Errors
+    /// [`ResetRefused`] if nothing is latched or the cause lasts.
+    pub fn reset(&mut self, now_ns: u64) -> Result<(), ResetRefused> {
+        self.safety.reset(now_ns)
+    }
+
+    /// Gives one enable, as the `enable` topic would.
+    pub fn enable(&mut self, now_ns: u64) {
+        self.safety.on_enable(true, now_ns);
+    }
+
+    /// The mode of the last tick.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.reflex.mode()
+    }
+
+    /// Whether the commands stand still.
+    #[must_use]
+    pub fn at_rest(&self) -> bool {
+        self.reflex.at_rest()
+    }
+
+    /// Counters of every sense.
+    #[must_use]
+    pub fn topic_stats(&self) -> [TopicStats; MAX_SENSES] {
+        self.senses.stats()
+    }
+
+    /// Stops latched so far, and resets refused.
+    #[must_use]
+    pub fn stops(&self) -> (u64, u64) {
+        (self.safety.stops(), self.resets_refused)
+    }
+}
+
+/// Turns commands into `joint_command` messages.
+pub struct CommandWriter {
+    publisher: Publisher<JointTrajectory>,
+    message: JointTrajectory,
+    unsent: u64,
+}
+
+impl CommandWriter {
+    /// Announces the publisher.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the link refuses.
+    pub fn new(
+        link: &Link,
+        topics: &Topics,
+        config: &Config,
+        chain: &Chain,
+    ) -> Result<Self, LinkError> {
+        let mut joint_names = chain.joint_names().to_vec();
+        joint_names.push(config.robot.gripper_joint.clone());
+        let count = joint_names.len();
+        let point = JointTrajectoryPoint {
+            positions: vec![0.0; count],
+            velocities: vec![0.0; count],
+            accelerations: Vec::new(),
+            effort: vec![0.0; count],
+            time_from_start: Duration::default(),
+        };
+        Ok(Self {
+            publisher: link.publisher(&topics.joint_command)?,
+            message: JointTrajectory {
+                header: Header::default(),
+                joint_names,
+                points: vec![point],
+            },
+            unsent: 0,
+        })
+    }
+
+    /// Sends a command, if it has joints to move. Never blocks long.
+    pub fn write(&mut self, command: &Command) {
+        let (Some(joints), Some(point)) = (&command.joints, self.message.points.first_mut()) else {
+            return;
+        };
+        let with_gripper = |out: &mut [f64], values: &[f64], gripper: f64| {
+            for (to, from) in out.iter_mut().zip(values.iter().chain(std::iter::once(&gripper))) {
+                *to = *from;
+            }
+        };
+        with_gripper(&mut point.positions, &joints.q, joints.gripper_width_m);
+        with_gripper(&mut point.velocities, &joints.qd, 0.0);
+        if let Some(effort) = point.effort.last_mut() {
+            *effort = joints.gripper_force_n;
+        }
+        self.message.header.stamp = reflexarc_drivers::msg::Time::from_ns(command.stamp_ns);
+        if self.publisher.put(&self.message).is_err() {
+            self.unsent += 1;
+        }
+    }
+
+    /// Commands that the link did not take.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.unsent
+    }
+}

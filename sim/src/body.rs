@@ -1,0 +1,343 @@
+//! The arm as physics sees it: a multibody built from a URDF, with position servos.
+//!
+//! Only the hand and the fingers collide; the links above them stay clear of the table in every
+//! pose that the workspace allows. Gravity is compensated on the arm (`gravity_scale` 0), as the
+//! real arm's own controller does. Servo and grip parameters are those that held in a sweep over
+//! contact stiffness, step size and finger mass.
+
+use nalgebra::Vector3;
+use rapier3d::dynamics::{Multibody, MultibodyDofCoupling};
+use rapier3d::prelude as rp;
+use thiserror::Error;
+
+use crate::render::Mesh;
+
+/// Stiffness of an arm servo, 1/s² (acceleration based).
+const ARM_STIFFNESS: f32 = 4000.0;
+/// Damping of an arm servo, 1/s.
+const ARM_DAMPING: f32 = 120.0;
+/// Rotor inertia seen at each revolute joint, kg·m².
+const ARM_ARMATURE: f32 = 0.1;
+/// Stiffness of a finger servo, N/m: high, so that the force limit decides the grip.
+const FINGER_STIFFNESS: f32 = 4000.0;
+/// Damping of a finger servo, N·s/m.
+const FINGER_DAMPING: f32 = 100.0;
+/// Mass that the finger's drive adds, kg.
+const FINGER_ARMATURE: f32 = 0.2;
+/// Rounding of the rubber pads, metres.
+const PAD_RADIUS_M: f32 = 0.002;
+
+/// Why a robot description cannot become a body.
+#[derive(Debug, Error)]
+pub enum BodyError {
+    /// The URDF text does not parse.
+    #[error("robot description: {0}")]
+    Urdf(String),
+    /// The description lacks something that the simulator needs.
+    #[error("robot description has no {what} named `{name}`")]
+    Missing {
+        /// Kind of element.
+        what: &'static str,
+        /// Its expected name.
+        name: String,
+    },
+    /// The description has another number of actuated joints.
+    #[error("robot description has {found} arm joints and {fingers} finger joints, expected 7 and 2")]
+    Joints {
+        /// Revolute joints found.
+        found: usize,
+        /// Prismatic joints found.
+        fingers: usize,
+    },
+}
+
+/// One drawn piece of the robot.
+pub(crate) struct Visual {
+    pub(crate) body: rp::RigidBodyHandle,
+    pub(crate) body_from_mesh: rp::Pose,
+    pub(crate) mesh: Mesh,
+    pub(crate) rgb: [f32; 3],
+}
+
+/// The arm and its gripper inside a physics world.
+pub struct ArmBody {
+    joints: Vec<rp::MultibodyJointHandle>,
+    fingers: [rp::MultibodyJointHandle; 2],
+    /// Collider of each finger's pad: left, right.
+    pub(crate) pads: [rp::ColliderHandle; 2],
+    /// Body that carries each named link, and the link's pose on it.
+    links: Vec<(String, rp::RigidBodyHandle, rp::Pose)>,
+    pub(crate) visuals: Vec<Visual>,
+}
+
+fn pose_of(origin: &urdf_rs::Pose) -> rp::Pose {
+    let ([x, y, z], [roll, pitch, yaw]) = (origin.xyz.0, origin.rpy.0);
+    let q = nalgebra::UnitQuaternion::<f64>::from_euler_angles(roll, pitch, yaw);
+    rp::Pose::from_parts(
+        rp::Vector::new(x as f32, y as f32, z as f32),
+        rp::Rotation::from_xyzw(q.i as f32, q.j as f32, q.k as f32, q.w as f32),
+    )
+}
+
+fn mesh_of(geometry: &urdf_rs::Geometry) -> Option<Mesh> {
+    match geometry {
+        urdf_rs::Geometry::Box { size } => {
+            let [x, y, z] = size.0;
+            Some(Mesh::cuboid(Vector3::new(x as f32, y as f32, z as f32) / 2.0))
+        }
+        urdf_rs::Geometry::Cylinder { radius, length } => {
+            Some(Mesh::cylinder(*radius as f32, *length as f32 / 2.0, 18))
+        }
+        urdf_rs::Geometry::Sphere { radius } => Some(Mesh::sphere(*radius as f32, 16)),
+        _ => None,
+    }
+}
+
+impl ArmBody {
+    /// Builds the arm described by `urdf` into `world`, its base at the world's origin, at the
+    /// joint angles `q_rad` (7) with the gripper `width_m` open.
+    ///
+    /// # Errors
+    /// When the description does not parse or is not a 7-joint arm with a two-finger gripper.
+    pub fn build(
+        world: &mut rp::PhysicsWorld,
+        urdf: &str,
+        q_rad: &[f64; 7],
+        width_m: f64,
+    ) -> Result<Self, BodyError> {
+        let robot = urdf_rs::read_from_string(urdf).map_err(|e| BodyError::Urdf(e.to_string()))?;
+        let link_of = |name: &str| {
+            robot.links.iter().find(|l| l.name == name).ok_or_else(|| BodyError::Missing {
+                what: "link",
+                name: name.to_owned(),
+            })
+        };
+        let root = world.insert_body(rp::RigidBodyBuilder::fixed());
+        let mut links = vec![("base".to_owned(), root, rp::Pose::identity())];
+        let mut joints = Vec::new();
+        let mut fingers = Vec::new();
+        let mut pads = Vec::new();
+        let mut visuals = Vec::new();
+        let mut pending: Vec<&urdf_rs::Joint> = robot.joints.iter().collect();
+        let mut link_bodies = vec![("base".to_owned(), root, rp::Pose::identity(), false)];
+        // The axes of a multibody joint are its frame's x; the URDF's are arbitrary unit vectors.
+        while !pending.is_empty() {
+            let ready = pending
+                .iter()
+                .position(|j| links.iter().any(|(name, ..)| *name == j.parent.link));
+            let Some(index) = ready else {
+                return Err(BodyError::Missing { what: "path from `base` to the parent of joint", name: pending[0].name.clone() });
+            };
+            let joint = pending.remove(index);
+            let Some((_, parent, parent_from_link)) =
+                links.iter().find(|(name, ..)| *name == joint.parent.link).cloned()
+            else {
+                continue;
+            };
+            let origin = parent_from_link * pose_of(&joint.origin);
+            let finger = joint.joint_type == urdf_rs::JointType::Prismatic;
+            let (body, body_from_link) = match joint.joint_type {
+                urdf_rs::JointType::Revolute | urdf_rs::JointType::Prismatic => {
+                    let link = link_of(&joint.child.link)?;
+                    let com = pose_of(&link.inertial.origin).translation;
+                    let i = &link.inertial.inertia;
+                    let body = world.insert_body(
+                        rp::RigidBodyBuilder::dynamic().gravity_scale(0.0).can_sleep(false).additional_mass_properties(
+                            rp::MassProperties::new(
+                                com,
+                                link.inertial.mass.value as f32,
+                                rp::Vector::new(i.ixx as f32, i.iyy as f32, i.izz as f32),
+                            ),
+                        ),
+                    );
+                    let [ax, ay, az] = joint.axis.xyz.0;
+                    let turn = rp::Rotation::from_rotation_arc(
+                        rp::Vector::X,
+                        rp::Vector::new(ax as f32, ay as f32, az as f32),
+                    );
+                    let axis = rp::Pose::from_rotation(turn);
+                    let (locked, free) = if finger {
+                        (rp::JointAxesMask::LOCKED_PRISMATIC_AXES, rp::JointAxis::LinX)
+                    } else {
+                        (rp::JointAxesMask::LOCKED_REVOLUTE_AXES, rp::JointAxis::AngX)
+                    };
+                    let mut builder = rp::GenericJointBuilder::new(locked)
+                        .local_frame1(origin * axis)
+                        .local_frame2(axis);
+                    builder = if finger {
+                        builder
+                            .limits(free, [joint.limit.lower as f32, joint.limit.upper as f32])
+                            .motor_model(free, rp::MotorModel::ForceBased)
+                    } else {
+                        builder.motor_model(free, rp::MotorModel::AccelerationBased)
+                    };
+                    let handle = world
+                        .insert_multibody_joint(parent, body, builder.build())
+                        .ok_or_else(|| BodyError::Missing { what: "free place for joint", name: joint.name.clone() })?;
+                    if finger {
+                        fingers.push(handle);
+                    } else {
+                        joints.push(handle);
+                    }
+                    (body, rp::Pose::identity())
+                }
+                _ => (parent, origin),
+            };
+            links.push((joint.child.link.clone(), body, body_from_link));
+            link_bodies.push((joint.child.link.clone(), body, body_from_link, finger));
+        }
+        for (name, body, body_from_link, finger) in &link_bodies {
+            let link = link_of(name)?;
+            for visual in &link.visual {
+                let Some(mesh) = mesh_of(&visual.geometry) else { continue };
+                let rgb = visual
+                    .material
+                    .as_ref()
+                    .and_then(|m| m.color.as_ref())
+                    .map_or([0.8; 3], |c| [c.rgba.0[0] as f32, c.rgba.0[1] as f32, c.rgba.0[2] as f32]);
+                visuals.push(Visual {
+                    body: *body,
+                    body_from_mesh: *body_from_link * pose_of(&visual.origin),
+                    mesh,
+                    rgb,
+                });
+            }
+            if !(*finger || name == "hand") {
+                continue;
+            }
+            for (index, collision) in link.collision.iter().enumerate() {
+                let urdf_rs::Geometry::Box { size } = &collision.geometry else { continue };
+                let [x, y, z] = size.0.map(|v| v as f32 / 2.0);
+                let pad = *finger && index == 0;
+                let builder = if pad {
+                    let r = PAD_RADIUS_M;
+                    rp::ColliderBuilder::round_cuboid(x - r, y - r, z - r, r)
+                        .friction(1.2)
+                        .friction_combine_rule(rp::CoefficientCombineRule::Max)
+                } else {
+                    rp::ColliderBuilder::cuboid(x, y, z).friction(0.3)
+                };
+                let handle = world.insert_collider(
+                    builder.density(0.0).restitution(0.0).position(*body_from_link * pose_of(&collision.origin)),
+                    Some(*body),
+                );
+                if pad {
+                    pads.push(handle);
+                }
+            }
+        }
+        let (found, finger_count) = (joints.len(), fingers.len());
+        let (Ok(fingers), Ok(pads), true) = (
+            <[_; 2]>::try_from(fingers),
+            <[_; 2]>::try_from(pads),
+            found == 7,
+        ) else {
+            return Err(BodyError::Joints { found, fingers: finger_count });
+        };
+        let arm = Self { joints, fingers, pads, links, visuals };
+        arm.set_up(world, q_rad, width_m);
+        Ok(arm)
+    }
+
+    fn set_up(&self, world: &mut rp::PhysicsWorld, q_rad: &[f64; 7], width_m: f64) {
+        let finger_ids = self.fingers.map(|h| world.multibody_joints.get(h).map_or(0, |(_, id)| id));
+        let Some((multibody, _)) = world.multibody_joints.get_mut(self.joints[0]) else { return };
+        // The root turns from free to fixed only here; before that, displacements would shift.
+        multibody.forward_kinematics(&world.bodies, true);
+        multibody.set_self_contacts_enabled(false);
+        multibody.add_dof_coupling(MultibodyDofCoupling {
+            link1: finger_ids[0],
+            dof1: 0,
+            axis1: 0,
+            link2: finger_ids[1],
+            dof2: 0,
+            axis2: 0,
+            coeff: 1.0,
+            offset: 0.0,
+        });
+        let half = (width_m / 2.0) as f32;
+        let displacements: Vec<f32> = q_rad.iter().map(|q| *q as f32).chain([half, half]).collect();
+        multibody.apply_displacements(&displacements);
+        for (i, armature) in multibody.armature_mut().iter_mut().enumerate() {
+            *armature = if i < 7 { ARM_ARMATURE } else { FINGER_ARMATURE };
+        }
+        multibody.forward_kinematics(&world.bodies, true);
+        multibody.update_rigid_bodies(&mut world.bodies, true);
+        self.command(world, q_rad, &[0.0; 7], width_m, 15.0);
+    }
+
+    /// Sets the servos: joint positions (rad) with velocity feed-forward (rad/s), the gripper's
+    /// opening (m) and its largest force per finger (N).
+    pub fn command(
+        &self,
+        world: &mut rp::PhysicsWorld,
+        q_rad: &[f64; 7],
+        qd_rad_s: &[f64; 7],
+        width_m: f64,
+        force_n: f64,
+    ) {
+        for ((handle, q), qd) in self.joints.iter().zip(q_rad).zip(qd_rad_s) {
+            if let Some((multibody, id)) = world.multibody_joints.get_mut(*handle)
+                && let Some(link) = multibody.link_mut(id)
+            {
+                link.joint.data.set_motor(
+                    rp::JointAxis::AngX,
+                    *q as f32,
+                    *qd as f32,
+                    ARM_STIFFNESS,
+                    ARM_DAMPING,
+                );
+            }
+        }
+        for handle in self.fingers {
+            if let Some((multibody, id)) = world.multibody_joints.get_mut(handle)
+                && let Some(link) = multibody.link_mut(id)
+            {
+                let data = &mut link.joint.data;
+                data.set_motor(
+                    rp::JointAxis::LinX,
+                    (width_m / 2.0).clamp(0.0, 0.04) as f32,
+                    0.0,
+                    FINGER_STIFFNESS,
+                    FINGER_DAMPING,
+                );
+                data.set_motor_max_force(rp::JointAxis::LinX, force_n as f32);
+            }
+        }
+    }
+
+    fn coordinate(multibody: &Multibody, id: usize, axis: usize) -> (f64, f64) {
+        multibody.link(id).map_or((0.0, 0.0), |link| {
+            let velocity = multibody.joint_velocity(link);
+            (f64::from(link.joint.coords()[axis]), f64::from(velocity[0]))
+        })
+    }
+
+    /// Joint angles (rad) and speeds (rad/s).
+    #[must_use]
+    pub fn joints(&self, world: &rp::PhysicsWorld) -> ([f64; 7], [f64; 7]) {
+        let mut state = ([0.0; 7], [0.0; 7]);
+        for (i, handle) in self.joints.iter().enumerate() {
+            if let Some((multibody, id)) = world.multibody_joints.get(*handle) {
+                (state.0[i], state.1[i]) = Self::coordinate(multibody, id, 3);
+            }
+        }
+        state
+    }
+
+    /// The gripper's opening in metres and its speed in m/s.
+    #[must_use]
+    pub fn gripper(&self, world: &rp::PhysicsWorld) -> (f64, f64) {
+        self.fingers.iter().filter_map(|h| world.multibody_joints.get(*h)).fold((0.0, 0.0), |sum, (multibody, id)| {
+            let (q, qd) = Self::coordinate(multibody, id, 0);
+            (sum.0 + q, sum.1 + qd)
+        })
+    }
+
+    /// Pose of a named link in the world, when there is one.
+    #[must_use]
+    pub fn world_from_link(&self, world: &rp::PhysicsWorld, name: &str) -> Option<rp::Pose> {
+        let (_, body, body_from_link) = self.links.iter().find(|(n, ..)| n == name)?;
+        Some(*world.bodies.get(*body)?.position() * *body_from_link)
+    }
+}

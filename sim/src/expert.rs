@@ -1,0 +1,155 @@
+//! The scripted expert: from the simulator's full knowledge of a state, what a good policy would
+//! do next. It labels demonstrations and bounds what can be learned; nothing in the runtime can
+//! reach it. It is a pure function of the state, so any state can be labelled, not only those
+//! on its own path.
+
+use nalgebra::{Isometry3, UnitQuaternion, Vector3};
+
+use crate::object::{Kind, Shape};
+use crate::world::{ObjectState, World};
+
+/// The gripper's full opening, metres.
+pub const OPEN_M: f64 = 0.08;
+/// Grip force of a grasp, newtons per finger.
+pub const GRIP_N: f64 = 20.0;
+/// Grip force of a free motion, newtons per finger.
+pub const FREE_N: f64 = 10.0;
+/// Rise of the object that counts as done, metres.
+pub const LIFTED_M: f64 = 0.12;
+/// Rise that the lift aims for, metres.
+const LIFT_AIM_M: f64 = 0.16;
+
+/// What to do next, named as the policy names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Move above the object, gripper open.
+    Reach,
+    /// Descend around it.
+    Approach,
+    /// Close.
+    Grasp,
+    /// Raise it.
+    Lift,
+    /// Open, and rise clear: something is in the way or wrongly held.
+    Retreat,
+    /// Hold it up.
+    Done,
+}
+
+/// The expert's answer for one state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Advice {
+    /// The subtask.
+    pub step: Step,
+    /// Target position of the tool, base frame, metres.
+    pub position_m: [f64; 3],
+    /// Target turn of the straight-down tool, rad in [−π/2, π/2).
+    pub yaw_rad: f64,
+    /// Target opening, metres.
+    pub width_m: f64,
+    /// Force per finger, newtons.
+    pub force_n: f64,
+}
+
+/// Folds a grasp yaw into [−π/2, π/2): the gripper is symmetric under half a turn.
+#[must_use]
+pub fn fold_yaw(yaw_rad: f64) -> f64 {
+    use std::f64::consts::{FRAC_PI_2, PI};
+    (yaw_rad + FRAC_PI_2).rem_euclid(PI) - FRAC_PI_2
+}
+
+/// Pose of the straight-down tool at `position_m` turned by `yaw_rad`.
+#[must_use]
+pub fn base_from_grasp(position_m: [f64; 3], yaw_rad: f64) -> Isometry3<f64> {
+    let turn = UnitQuaternion::from_axis_angle(&Vector3::z_axis(), yaw_rad)
+        * UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
+    Isometry3::from_parts(Vector3::from(position_m).into(), turn)
+}
+
+/// Yaw of a roughly straight-down tool, folded.
+#[must_use]
+pub fn tool_yaw(base_from_tool: &Isometry3<f64>) -> f64 {
+    let x = base_from_tool.rotation * Vector3::x();
+    fold_yaw(x.y.atan2(x.x))
+}
+
+/// Where and how the tool grasps an object that stands at `object`.
+#[must_use]
+pub fn grasp(shape: &Shape, object: &ObjectState) -> ([f64; 3], f64) {
+    let [x, y, z] = object.position_m;
+    let height = z + f64::from(shape.grasp_height_m());
+    match shape.kind {
+        // Fingers close across the handle's direction.
+        Kind::Mug => ([x, y, height], fold_yaw(object.yaw_rad)),
+        // Of the four ways, the one with the least turn.
+        Kind::Cube => {
+            let quarter = std::f64::consts::FRAC_PI_2;
+            let yaw = (object.yaw_rad + quarter / 2.0).rem_euclid(quarter) - quarter / 2.0;
+            ([x, y, height], yaw)
+        }
+        // Pinch the rim on the side of the table's middle line.
+        Kind::Bowl => {
+            let side = if y > 0.0 { -1.0 } else { 1.0 };
+            ([x, y + side * (f64::from(shape.radius_m) - 0.0025), height], 0.0)
+        }
+    }
+}
+
+/// The expert's advice for picking up object `target` in the state that `world` is in. `None`
+/// where it has none: the object has toppled or left the table.
+#[must_use]
+pub fn advise(world: &World, target: usize) -> Option<Advice> {
+    let base_from_tool = world.base_from_tool();
+    let tool: [f64; 3] = base_from_tool.translation.vector.into();
+    let yaw_now = tool_yaw(&base_from_tool);
+    let (width, _) = world.gripper();
+    let object = world.object(target);
+    let shape = world.shape(target);
+    let ([gx, gy, gz], yaw) = grasp(shape, &object);
+
+    let holds = |o: &ObjectState| o.pads_n.iter().all(|f| *f > 0.5);
+    if holds(&object) {
+        let rise = object.position_m[2];
+        let lifted = Advice {
+            step: if rise >= LIFTED_M { Step::Done } else { Step::Lift },
+            position_m: [tool[0], tool[1], f64::from(shape.grasp_height_m()) + LIFT_AIM_M],
+            yaw_rad: yaw_now,
+            width_m: 0.0,
+            force_n: GRIP_N,
+        };
+        return Some(lifted);
+    }
+    if object.tilt_rad > 0.35 || object.position_m[2] > 0.02 || object.position_m[2] < -0.02 {
+        return None;
+    }
+    let open = |step, position_m, yaw_rad| Advice { step, position_m, yaw_rad, width_m: OPEN_M, force_n: FREE_N };
+    let holds_other = (0..world.object_count()).filter(|i| *i != target).any(|i| holds(&world.object(i)));
+    if holds_other {
+        return Some(open(Step::Retreat, tool, yaw_now));
+    }
+    let above_z = (gz + 0.10).max(0.145);
+    let miss_m = (tool[0] - gx).hypot(tool[1] - gy);
+    let turn_rad = fold_yaw(yaw_now - yaw).abs();
+    let low = tool[2] < above_z - 0.035;
+    let closing = width < OPEN_M - 0.008;
+    let empty = width < 0.012 && shape.kind != Kind::Bowl;
+
+    let over_limit_m = if closing { 0.016 } else { 0.010 };
+    if !empty && miss_m < over_limit_m && (tool[2] - gz).abs() < over_limit_m && turn_rad < 0.22 {
+        return Some(Advice {
+            step: Step::Grasp,
+            position_m: [gx, gy, gz],
+            yaw_rad: yaw,
+            width_m: 0.0,
+            force_n: GRIP_N,
+        });
+    }
+    let (miss_allowed_m, turn_allowed_rad) = if low { (0.020, 0.30) } else { (0.010, 0.16) };
+    if miss_m < miss_allowed_m && turn_rad < turn_allowed_rad && width > OPEN_M - 0.015 {
+        return Some(open(Step::Approach, [gx, gy, gz], yaw));
+    }
+    if low {
+        return Some(open(Step::Retreat, [tool[0], tool[1], above_z], yaw_now));
+    }
+    Some(open(Step::Reach, [gx, gy, above_z], yaw))
+}

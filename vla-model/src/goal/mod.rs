@@ -1,0 +1,24 @@
+//! The goal model: a small vision-language-action network that ships with Reflexarc.
+//!
+//! Two 96 × 96 cameras pass through small convolution towers. The instruction's words pass through
+//! a two-layer transformer once, when the instruction changes; from it come the queries that look
+//! for the target in both feature maps, and the memory that the main transformer attends to. Eight
+//! visual tokens, three of posture and touch, and one for each slot of the decision pass through
+//! four layers; every slot then scores the whole decision vocabulary, and the grammar reads the
+//! scores from left to right.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | all sizes |
+//! | [`features`] | observation to numbers |
+//! | `vision`, `text`, `grounding`, `transformer` | the parts of the network |
+//! | [`model`] | the network, its inputs, its forward pass |
+
+pub mod config;
+pub mod features;
+mod grounding;
+mod init;
+pub mod model;
+mod text;
+mod transformer;
+mod vision;

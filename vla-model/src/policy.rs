@@ -1,0 +1,64 @@
+//! The boundary between a learned policy and the loop that runs it.
+
+use crate::decision::Decision;
+use crate::grammar::DecodeError;
+use crate::observation::{Observation, ObservationError};
+
+/// Why a policy gave no decision. The caller holds still on any of these.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PolicyError {
+    /// The observation lacks something or is malformed.
+    #[error("the observation cannot be used: {0}")]
+    Observation(#[from] ObservationError),
+    /// A camera whose images have another size than the model was trained on.
+    #[error("camera `{name}` is {actual_width} x {actual_height} pixels, the model wants {expected_width} x {expected_height}")]
+    CameraSize {
+        /// Name of the camera.
+        name: String,
+        /// Width that the model wants, pixels.
+        expected_width: usize,
+        /// Height that the model wants, pixels.
+        expected_height: usize,
+        /// Width that came, pixels.
+        actual_width: usize,
+        /// Height that came, pixels.
+        actual_height: usize,
+    },
+    /// No instruction has been given yet.
+    #[error("no instruction has been given")]
+    NoInstruction,
+    /// The model's output cannot be read as tokens.
+    #[error("the model's output cannot be decoded: {0}")]
+    Decode(#[from] DecodeError),
+    /// The device that runs the model failed.
+    #[error("the model could not run on {device}: {reason}")]
+    Device {
+        /// The device, in words.
+        device: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// A learned policy: it turns an observation into a decision.
+///
+/// One thread owns a policy and calls it; it may keep state between calls (the encoded
+/// instruction, a history). It reads no clock and does no I/O: the time of the observation comes
+/// with it and goes back in [`Decision::observation_ns`]. It is never trusted: what it decides is
+/// audited and limited by its caller.
+pub trait Policy: Send {
+    /// A short name for logs and reports, such as `goal-int8`.
+    fn name(&self) -> &str;
+
+    /// Sets the instruction for the decisions that follow. Any text is accepted; one that makes
+    /// no sense leads to an infeasible verdict, not to an error. Work that depends on the
+    /// instruction alone is done here, once.
+    fn instruct(&mut self, instruction: &str);
+
+    /// Decides what to do now.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when the observation cannot be used or the model fails; the policy stays
+    /// usable, and the next call may succeed.
+    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError>;
+}
