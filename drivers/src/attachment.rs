@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_rmw_zenoh() {
-        let attachment = Attachment { sequence: 3, source_ns: 0x0102_0304_0506_0708, gid: *b"0123456789abcdef" };
+        let attachment =
+            Attachment { sequence: 3, source_ns: 0x0102_0304_0506_0708, gid: *b"0123456789abcdef" };
         let bytes = attachment.encode();
         assert_eq!(
             bytes.as_slice(),

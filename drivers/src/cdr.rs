@@ -35,7 +35,9 @@ pub enum CdrError {
         found_bytes: u64,
     },
     /// A sequence announces more elements than the remaining bytes can hold.
-    #[error("{field}: expected at most {expected_at_most} elements in the bytes that remain, found a count of {found}")]
+    #[error(
+        "{field}: expected at most {expected_at_most} elements in the bytes that remain, found a count of {found}"
+    )]
     Count {
         /// The sequence.
         field: &'static str,
@@ -69,7 +71,9 @@ pub enum CdrError {
         found: u8,
     },
     /// Bytes are left over after the last field: the payload is of another type.
-    #[error("end of message: expected at most {MAX_PADDING_BYTES} bytes of padding, found {found_bytes} bytes")]
+    #[error(
+        "end of message: expected at most {MAX_PADDING_BYTES} bytes of padding, found {found_bytes} bytes"
+    )]
     Trailing {
         /// How many bytes are left.
         found_bytes: usize,
@@ -441,8 +445,14 @@ mod tests {
     fn impossible_lengths_are_refused_before_allocation() {
         let payload = [0, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 2];
         let reader = || Reader::new(&payload).unwrap();
-        assert_eq!(reader().f64s("x"), Err(CdrError::Count { field: "x", expected_at_most: 0, found: 0xffff_ffff }));
-        assert_eq!(reader().bytes("x"), Err(CdrError::Count { field: "x", expected_at_most: 2, found: 0xffff_ffff }));
+        assert_eq!(
+            reader().f64s("x"),
+            Err(CdrError::Count { field: "x", expected_at_most: 0, found: 0xffff_ffff })
+        );
+        assert_eq!(
+            reader().bytes("x"),
+            Err(CdrError::Count { field: "x", expected_at_most: 2, found: 0xffff_ffff })
+        );
         assert_eq!(
             reader().string("x"),
             Err(CdrError::Truncated { field: "x", expected_bytes: 0xffff_ffff, found_bytes: 2 })

@@ -47,14 +47,27 @@ pub struct Qos {
 impl Default for Qos {
     /// Reliable, depth 10, dropped under congestion, of ordinary urgency.
     fn default() -> Self {
-        Self { reliable: true, latched: false, depth: 10, priority: Priority::Data, block: false, express: false }
+        Self {
+            reliable: true,
+            latched: false,
+            depth: 10,
+            priority: Priority::Data,
+            block: false,
+            express: false,
+        }
     }
 }
 
 impl Qos {
     /// Cameras: only the newest frame counts.
-    pub const CAMERA: Self =
-        Self { reliable: false, latched: false, depth: 1, priority: Priority::Data, block: false, express: false };
+    pub const CAMERA: Self = Self {
+        reliable: false,
+        latched: false,
+        depth: 1,
+        priority: Priority::Data,
+        block: false,
+        express: false,
+    };
     /// Tactile pads: small and frequent, only the newest counts.
     pub const TACTILE: Self = Self { priority: Priority::DataHigh, express: true, ..Self::CAMERA };
     /// Joint states.
@@ -254,7 +267,8 @@ impl Topics {
     /// The compressed frames of the camera `name`.
     #[must_use]
     pub fn camera_compressed(&self, name: &str) -> Topic<CompressedImage> {
-        Topic::new(&join(&self.namespace, &format!("camera/{name}/image_raw/compressed"))).with_qos(Qos::CAMERA)
+        Topic::new(&join(&self.namespace, &format!("camera/{name}/image_raw/compressed")))
+            .with_qos(Qos::CAMERA)
     }
 
     /// The taxels of the tactile pad `name`: rows, columns, channels, N; 60 to 400 Hz.
@@ -289,7 +303,8 @@ mod tests {
 
     #[test]
     fn liveliness_keys_have_the_form_of_rmw_zenoh() {
-        let endpoint = Endpoint { domain: 0, session: "aac3178e146ba6f1fc6e6a4085e77f21", id: 10, node: "edge_runtime" };
+        let endpoint =
+            Endpoint { domain: 0, session: "aac3178e146ba6f1fc6e6a4085e77f21", id: 10, node: "edge_runtime" };
         assert_eq!(
             endpoint.publisher_key(&Topics::new("").tactile("left")),
             "@ros2_lv/0/aac3178e146ba6f1fc6e6a4085e77f21/0/10/MP/%/%/edge_runtime/%tactile%left%taxels/\

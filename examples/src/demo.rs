@@ -177,16 +177,33 @@ fn random_start(rng: &mut impl Rng, scene: &Scene) -> ToolTarget {
     ToolTarget { position_m: [x, y, z], yaw_rad, gripper_width_m, gripper_force_n: 10.0 }
 }
 
-/// One disturbed rollout of the expert; calls `keep` with each labelled frame. Deterministic in
-/// `seed`. Returns whether the target ended up lifted.
+/// Who moves the arm in a rollout.
+pub enum Driver<'a> {
+    /// The scripted expert.
+    Expert,
+    /// A policy: shown each labelled frame, it answers with a target, or with none to hold.
+    Policy(&'a mut dyn FnMut(&Sample) -> Option<ToolTarget>),
+}
+
+/// How long a rollout is, and how often a frame is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Longest duration, seconds.
+    pub length_s: f64,
+    /// Mean time between kept frames, seconds.
+    pub frame_every_s: f64,
+}
+
+/// One disturbed rollout; calls `keep` with each labelled frame. Deterministic in `seed` (and in
+/// the policy). Returns whether the object that it was after ended up lifted.
 ///
 /// # Errors
 /// When the built-in robot is refused.
 pub fn rollout(
     seed: u64,
     disturbance: Disturbance,
-    length_s: f64,
-    frame_every_s: f64,
+    pace: Pace,
+    mut driver: Driver<'_>,
     keep: &mut dyn FnMut(Sample),
 ) -> Result<bool> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
@@ -195,38 +212,66 @@ pub fn rollout(
     let after = if rng.random_bool(0.85) { scene.target } else { rng.random_range(0..scene.objects.len()) };
     let mut rig = Rig::new(scene, start.as_ref(), 2)?;
     let mut frames = frames();
-    let ticks = (length_s * TICK_HZ) as usize;
-    let frame_ticks = ((frame_every_s * TICK_HZ) as usize).max(1);
+    let ticks = (pace.length_s * TICK_HZ) as usize;
+    let frame_ticks = ((pace.frame_every_s * TICK_HZ) as usize).max(2);
     let mut next_frame = rng.random_range(0..frame_ticks);
     let mut goal: Option<ToolTarget> = None;
     let mut push: Option<(ToolTarget, usize)> = None;
     let mut done_ticks = 0;
     for tick in 0..ticks {
-        // The expert thinks at 60 Hz, as the policy will.
-        if tick % 4 == 0 {
+        let thinks = match driver {
+            // The expert thinks at 60 Hz, as the policy will on the robot; here the policy at 20.
+            Driver::Expert => tick % 4 == 0,
+            Driver::Policy(_) => tick % 12 == 0,
+        };
+        let keeps = tick >= next_frame;
+        if thinks {
             let advice = expert::advise(&rig.world, after);
             if advice.is_some_and(|a| a.step == expert::Step::Done) {
-                done_ticks += 4;
+                done_ticks += if matches!(driver, Driver::Expert) { 4 } else { 12 };
             }
-            goal = advice.as_ref().map(translate::target).or(goal);
-            if push.is_none() && rng.random_bool((disturbance.pushes_per_s * 4.0 / TICK_HZ).min(1.0))
+            if done_ticks > 120 {
+                break;
+            }
+            match &mut driver {
+                Driver::Expert => goal = advice.as_ref().map(translate::target).or(goal),
+                Driver::Policy(policy) => {
+                    let sample = observe(&mut rig.world, after, &mut frames);
+                    goal = policy(&sample).or(goal);
+                    if keeps {
+                        keep(sample);
+                    }
+                }
+            }
+            let chance = disturbance.pushes_per_s * if matches!(driver, Driver::Expert) { 4.0 } else { 12.0 } / TICK_HZ;
+            if push.is_none()
+                && rng.random_bool(chance.min(1.0))
                 && let Some(base) = goal
             {
                 push = Some((pushed(&mut rng, &rig.world, &base), tick + rng.random_range(30..130)));
             }
         }
-        if tick == next_frame {
-            keep(observe(&mut rig.world, after, &mut frames));
-            next_frame += rng.random_range(frame_ticks / 2..=frame_ticks * 3 / 2).max(1);
+        if keeps && (thinks || matches!(driver, Driver::Expert)) {
+            if matches!(driver, Driver::Expert) {
+                keep(observe(&mut rig.world, after, &mut frames));
+            }
+            next_frame = tick + rng.random_range(frame_ticks / 2..=frame_ticks * 3 / 2).max(1);
         }
         if push.is_some_and(|(_, until)| tick >= until) {
             push = None;
         }
-        let Some(target) = push.map(|(t, _)| t).or(goal) else { break };
+        let tool_now = || {
+            let pose = rig.world.base_from_tool();
+            let (width, _) = rig.world.gripper();
+            ToolTarget {
+                position_m: pose.translation.vector.into(),
+                yaw_rad: expert::tool_yaw(&pose),
+                gripper_width_m: width,
+                gripper_force_n: 10.0,
+            }
+        };
+        let target = push.map(|(t, _)| t).or(goal).unwrap_or_else(tool_now);
         rig.tick(&target);
-        if done_ticks > 120 {
-            break;
-        }
     }
     Ok(rig.world.object(after).position_m[2] >= reflexarc_sim::task::LIFT_M)
 }

@@ -118,11 +118,7 @@ impl Chain {
             slides: [false; MAX_DOF],
             dof: 0,
             last_from_tip: Frame::identity(),
-            links: vec![Link {
-                name: base.to_owned(),
-                joints_above: 0,
-                joint_from_link: Frame::identity(),
-            }],
+            links: vec![Link { name: base.to_owned(), joints_above: 0, joint_from_link: Frame::identity() }],
         };
         // Constant transform gathered since the last moving joint.
         let mut pending = Frame::identity();
@@ -130,20 +126,14 @@ impl Chain {
             pending = pending.then(&Frame::from_xyz_rpy(*joint.origin.xyz, *joint.origin.rpy));
             if motion != Motion::Fixed {
                 let axis = Vector3::from(*joint.axis.xyz).normalize();
-                let turn = Frame {
-                    rotation: z_to(&axis),
-                    translation: Vector3::zeros(),
-                };
+                let turn = Frame { rotation: z_to(&axis), translation: Vector3::zeros() };
                 // `urdf::path` bounds the number of moving joints by MAX_DOF.
                 chain.before[chain.dof] = pending.then(&turn);
                 chain.slides[chain.dof] = motion == Motion::Slide;
                 chain.dof += 1;
                 chain.joint_names.push(joint.name.clone());
                 chain.limits.push(limits_of(joint, motion));
-                pending = Frame {
-                    rotation: turn.rotation.transpose(),
-                    translation: Vector3::zeros(),
-                };
+                pending = Frame { rotation: turn.rotation.transpose(), translation: Vector3::zeros() };
             }
             chain.links.push(Link {
                 name: joint.child.link.clone(),
@@ -214,11 +204,7 @@ impl Chain {
             let limits = &self.limits[index];
             let wanted = q.get(index).copied().unwrap_or(f64::NAN);
             let inside = limits.clamp(wanted);
-            if wanted.is_nan() || !inside.is_finite() {
-                limits.middle()
-            } else {
-                inside
-            }
+            if wanted.is_nan() || !inside.is_finite() { limits.middle() } else { inside }
         })
     }
 
@@ -227,11 +213,8 @@ impl Chain {
     fn step(&self, frame: &Frame, index: usize, q: &[f64]) -> (Frame, Frame) {
         let position = q.get(index).copied().unwrap_or(0.0);
         let still = frame.then(&self.before[index]);
-        let moved = if self.slides[index] {
-            still.moved_along_z(position)
-        } else {
-            still.turned_about_z(position)
-        };
+        let moved =
+            if self.slides[index] { still.moved_along_z(position) } else { still.turned_about_z(position) };
         (still, moved)
     }
 
@@ -252,20 +235,15 @@ impl Chain {
             frame = moved;
         }
         let tip = frame.then(&self.last_from_tip);
-        let mut jacobian = Jacobian {
-            columns: [Vector6::zeros(); MAX_DOF],
-            dof: self.dof,
-        };
-        for index in 0..self.dof {
-            let (axis, origin) = axes[index];
+        let mut jacobian = Jacobian { columns: [Vector6::zeros(); MAX_DOF], dof: self.dof };
+        for (index, (axis, origin)) in axes.into_iter().enumerate().take(self.dof) {
             let (linear, angular) = if self.slides[index] {
                 (axis, Vector3::zeros())
             } else {
                 (axis.cross(&(tip.translation - origin)), axis)
             };
-            jacobian.columns[index] = Vector6::new(
-                linear.x, linear.y, linear.z, angular.x, angular.y, angular.z,
-            );
+            jacobian.columns[index] =
+                Vector6::new(linear.x, linear.y, linear.z, angular.x, angular.y, angular.z);
         }
         (tip, jacobian)
     }

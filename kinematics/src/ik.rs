@@ -83,11 +83,7 @@ pub fn solve(chain: &Chain, target: &Isometry3<f64>, seed_q: &[f64], options: &I
             iterations: 0,
         };
     }
-    let search = Search {
-        chain,
-        target: Frame::from_isometry(target),
-        options,
-    };
+    let search = Search { chain, target: Frame::from_isometry(target), options };
     let mut random = XorShift::new(options.seed_rng);
     let mut iterations = 0;
     let mut best = search.at(seed);
@@ -207,9 +203,9 @@ impl Search<'_> {
             for i in 0..n {
                 a[i][i] += shift;
                 if frozen[i] {
-                    for k in 0..n {
-                        a[i][k] = 0.0;
-                        a[k][i] = 0.0;
+                    a[i] = [0.0; MAX_DOF];
+                    for row in &mut a {
+                        row[i] = 0.0;
                     }
                     a[i][i] = 1.0;
                     step[i] = 0.0;
@@ -244,13 +240,10 @@ pub(crate) fn normal_equations(
         g[i] = a.x * position_error.x
             + a.y * position_error.y
             + a.z * position_error.z
-            + rotation_weight
-                * (a.w * rotation_error.x + a.a * rotation_error.y + a.b * rotation_error.z);
+            + rotation_weight * (a.w * rotation_error.x + a.a * rotation_error.y + a.b * rotation_error.z);
         for (k, b) in columns.iter().enumerate().take(i + 1) {
-            let sum = a.x * b.x
-                + a.y * b.y
-                + a.z * b.z
-                + rotation_weight * (a.w * b.w + a.a * b.a + a.b * b.b);
+            let sum =
+                a.x * b.x + a.y * b.y + a.z * b.z + rotation_weight * (a.w * b.w + a.a * b.a + a.b * b.b);
             h[i][k] = sum;
             h[k][i] = sum;
         }

@@ -20,10 +20,7 @@ impl Joints {
     #[must_use]
     pub fn zeros(len: usize) -> Self {
         debug_assert!(len <= MAX_DOF, "{len} joints, capacity {MAX_DOF}");
-        Self {
-            values: [0.0; MAX_DOF],
-            len: len.min(MAX_DOF),
-        }
+        Self { values: [0.0; MAX_DOF], len: len.min(MAX_DOF) }
     }
 
     /// Copies the values; what lies beyond [`MAX_DOF`] entries is dropped.

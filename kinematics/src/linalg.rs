@@ -1,5 +1,7 @@
 //! Small dense solves on the stack: symmetric positive definite systems of at most [`MAX_DOF`] unknowns.
 
+#![expect(clippy::needless_range_loop, reason = "triangular loops read best in index notation")]
+
 use crate::joints::MAX_DOF;
 
 /// A square matrix of which the leading `n × n` block is used.

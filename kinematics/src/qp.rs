@@ -31,13 +31,7 @@ const MAX_SOLVES: usize = 60;
 /// round either takes a whole step on the free variables or binds the one that blocks it; at the minimum of a
 /// face, the bound with the worst multiplier is released. The objective falls at every release, so no face
 /// comes back, and with `n ≤ 8` a handful of rounds do.
-pub(crate) fn solve_box(
-    h: &Square,
-    g: &Column,
-    lower: &Column,
-    upper: &Column,
-    n: usize,
-) -> BoxSolution {
+pub(crate) fn solve_box(h: &Square, g: &Column, lower: &Column, upper: &Column, n: usize) -> BoxSolution {
     let mut side = [Side::Free; MAX_DOF];
     let mut x = [0.0; MAX_DOF];
     let scale = (0..n).fold(1e-300, |most: f64, i| most.max(g[i].abs()));
@@ -144,6 +138,7 @@ fn face_minimum(h: &Square, g: &Column, x: &Column, side: &[Side; MAX_DOF], n: u
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
 
     /// `Aᵀ A + shift` from arbitrary numbers.
     fn positive_definite(numbers: &[f64], n: usize, shift: f64) -> Square {
@@ -158,7 +153,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
         #[test]
         fn optimality_conditions_hold(
             n in 1_usize..=8,

@@ -49,6 +49,10 @@ pub struct TrackerConfig {
     /// Rate at which a small pose error closes, 1/s; at most one error per tick is asked. Default 40. Less is
     /// smoother with a noisy target and lags more behind a moving one (lag = speed / gain).
     pub task_gain_per_s: f64,
+    /// Whether to move along with a target that moves no faster than the tool may, instead of lagging behind
+    /// it. Default false: right for targets that come in steps or with noise. True needs a new, smooth target
+    /// in every tick.
+    pub follow_target_velocity: bool,
     /// Acceleration limit of every joint, rad/s² (or m/s²). Default 10.
     pub max_acceleration_rad_s2: f64,
 }
@@ -65,6 +69,7 @@ impl Default for TrackerConfig {
             tool_braking_m_s2: 2.0,
             tool_braking_rad_s2: 6.0,
             task_gain_per_s: 40.0,
+            follow_target_velocity: false,
             max_acceleration_rad_s2: 10.0,
         }
     }
@@ -104,12 +109,15 @@ impl TrackerConfig {
         }
         let scale = self.velocity_scale;
         if !(scale > 0.0 && scale <= 1.0) {
-            return Err(ConfigError { field: "velocity_scale", expected: "above 0 and at most 1", actual: scale });
+            return Err(ConfigError {
+                field: "velocity_scale",
+                expected: "above 0 and at most 1",
+                actual: scale,
+            });
         }
-        for (field, actual) in [
-            ("posture_weight", self.posture_weight),
-            ("posture_gain_per_s", self.posture_gain_per_s),
-        ] {
+        for (field, actual) in
+            [("posture_weight", self.posture_weight), ("posture_gain_per_s", self.posture_gain_per_s)]
+        {
             if !(actual.is_finite() && actual >= 0.0) {
                 return Err(ConfigError { field, expected: "a finite number of at least 0", actual });
             }
@@ -149,6 +157,8 @@ pub struct Tracker {
     velocity: Joints,
     /// Stands in for a position that is not finite.
     last_q: Joints,
+    /// The target of the last tick, to tell its velocity.
+    last_target: Option<Frame>,
 }
 
 impl Tracker {
@@ -159,7 +169,15 @@ impl Tracker {
     pub fn new(chain: Chain, config: TrackerConfig, posture: &[f64]) -> Self {
         let posture = chain.clamp(posture);
         let velocity = Joints::zeros(chain.dof());
-        Self { config_ok: config.check().is_ok(), chain, config, posture, velocity, last_q: posture }
+        Self {
+            config_ok: config.check().is_ok(),
+            chain,
+            config,
+            posture,
+            velocity,
+            last_q: posture,
+            last_target: None,
+        }
     }
 
     /// The chain that is tracked.
@@ -178,6 +196,7 @@ impl Tracker {
     pub fn reset(&mut self, q: &[f64]) {
         self.velocity = Joints::zeros(self.chain.dof());
         self.last_q = self.readable(q).unwrap_or(self.last_q);
+        self.last_target = None;
     }
 
     /// Changes where spare degrees of freedom drift to; same rules as in [`Tracker::new`].
@@ -206,8 +225,12 @@ impl Tracker {
             let rotation_error = rotation_log(&(target.rotation * tip.rotation.transpose()));
             (position_error_m, rotation_error_rad) = (position_error.norm(), rotation_error.norm());
             if readable.is_some() && self.config_ok {
-                qd = self.follow(&at, &jacobian, &position_error, &rotation_error, &lowest, &highest);
+                let (linear, angular) = self.task_twist(&target, &position_error, &rotation_error);
+                qd = self.follow(&at, &jacobian, &linear, &angular, &lowest, &highest);
             }
+            self.last_target = Some(target);
+        } else {
+            self.last_target = None;
         }
         // Also the way to rest: the velocity nearest to zero that the window has.
         for i in 0..n {
@@ -260,39 +283,70 @@ impl Tracker {
         (lowest, highest)
     }
 
+    /// The tool's twist to ask for: linear (m/s) and angular (rad/s).
+    fn task_twist(
+        &self,
+        target: &Frame,
+        position_error: &Vector3<f64>,
+        rotation_error: &Vector3<f64>,
+    ) -> (Vector3<f64>, Vector3<f64>) {
+        let config = &self.config;
+        let (mut linear, mut angular) = (Vector3::zeros(), Vector3::zeros());
+        if let Some(last) = self.last_target.filter(|_| config.follow_target_velocity) {
+            linear = (target.translation - last.translation) / config.dt_s;
+            angular = rotation_log(&(target.rotation * last.rotation.transpose())) / config.dt_s;
+            // Faster than the tool may move: a jump, not a motion to go along with.
+            if linear.norm() > config.max_tool_speed_m_s || angular.norm() > config.max_tool_turn_rad_s {
+                (linear, angular) = (Vector3::zeros(), Vector3::zeros());
+            }
+        }
+        (
+            self.approach(position_error, &linear, config.max_tool_speed_m_s, config.tool_braking_m_s2),
+            self.approach(rotation_error, &angular, config.max_tool_turn_rad_s, config.tool_braking_rad_s2),
+        )
+    }
+
+    /// Velocity that closes the error, seen from a target that moves: proportional for a small error, then
+    /// what can still brake in time, and never above the cap.
+    fn approach(
+        &self,
+        error: &Vector3<f64>,
+        target_velocity: &Vector3<f64>,
+        cap: f64,
+        braking: f64,
+    ) -> Vector3<f64> {
+        let dt_s = self.config.dt_s;
+        let lag = error - target_velocity * dt_s;
+        let distance = lag.norm();
+        let mut velocity = *target_velocity;
+        if distance > 0.0 {
+            let gain = self.config.task_gain_per_s.min(1.0 / dt_s);
+            let speed = (distance * gain).min(cap).min(braking_speed(distance, braking, dt_s));
+            velocity += lag * (speed / distance);
+        }
+        let speed = velocity.norm();
+        if speed > cap { velocity * (cap / speed) } else { velocity }
+    }
+
     /// The velocities in the box that serve task and posture best.
     fn follow(
         &self,
         q: &Joints,
         jacobian: &Jacobian,
-        position_error: &Vector3<f64>,
-        rotation_error: &Vector3<f64>,
+        linear: &Vector3<f64>,
+        angular: &Vector3<f64>,
         lowest: &Column,
         highest: &Column,
     ) -> Joints {
         let n = self.chain.dof();
-        let config = &self.config;
-        let linear = position_error
-            * self.approach_rate(position_error.norm(), config.max_tool_speed_m_s, config.tool_braking_m_s2);
-        let angular = rotation_error
-            * self.approach_rate(rotation_error.norm(), config.max_tool_turn_rad_s, config.tool_braking_rad_s2);
-        let (mut h, mut g) = normal_equations(jacobian, &linear, &angular, ROTATION_WEIGHT);
+        let (mut h, mut g) = normal_equations(jacobian, linear, angular, ROTATION_WEIGHT);
         let drift = self.posture_drift(q, &h);
-        let damping = config.posture_weight.max(1e-9) + singular_damping(jacobian, &h, n);
+        let damping = self.config.posture_weight.max(1e-9) + singular_damping(jacobian, &h, n);
         for i in 0..n {
             h[i][i] += damping;
             g[i] += damping * drift[i];
         }
         Joints::from_slice(&solve_box(&h, &g, lowest, highest, n).x[..n])
-    }
-
-    /// Speed per unit of error: proportional for a small error, then what can still brake, then the cap.
-    fn approach_rate(&self, error: f64, cap: f64, braking: f64) -> f64 {
-        if !(error > 0.0) {
-            return 0.0;
-        }
-        let gain = self.config.task_gain_per_s.min(1.0 / self.config.dt_s);
-        (error * gain).min(cap).min(braking_speed(error, braking, self.config.dt_s)) / error
     }
 
     /// Velocity towards the posture, projected onto motions that leave the tool where it is.

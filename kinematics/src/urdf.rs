@@ -145,33 +145,23 @@ pub(crate) enum Motion {
 
 /// Reads the text and checks that the whole model is a forest of declared links.
 pub(crate) fn read(text: &str) -> Result<Robot, UrdfError> {
-    let robot = urdf_rs::read_from_string(text).map_err(|error| UrdfError::Parse {
-        message: error.to_string(),
-    })?;
+    let robot =
+        urdf_rs::read_from_string(text).map_err(|error| UrdfError::Parse { message: error.to_string() })?;
     let mut links = BTreeSet::new();
     for link in &robot.links {
         if !links.insert(link.name.as_str()) {
-            return Err(UrdfError::Duplicate {
-                kind: "link",
-                name: link.name.clone(),
-            });
+            return Err(UrdfError::Duplicate { kind: "link", name: link.name.clone() });
         }
     }
     let mut joints = BTreeSet::new();
     let mut above: BTreeMap<&str, &Joint> = BTreeMap::new();
     for joint in &robot.joints {
         if !joints.insert(joint.name.as_str()) {
-            return Err(UrdfError::Duplicate {
-                kind: "joint",
-                name: joint.name.clone(),
-            });
+            return Err(UrdfError::Duplicate { kind: "joint", name: joint.name.clone() });
         }
         for link in [&joint.parent.link, &joint.child.link] {
             if !links.contains(link.as_str()) {
-                return Err(UrdfError::UnknownLink {
-                    joint: joint.name.clone(),
-                    link: link.clone(),
-                });
+                return Err(UrdfError::UnknownLink { joint: joint.name.clone(), link: link.clone() });
             }
         }
         if let Some(first) = above.insert(&joint.child.link, joint) {
@@ -207,10 +197,7 @@ pub(crate) fn path<'a>(
     for wanted in [base, tip] {
         if !robot.links.iter().any(|link| link.name == wanted) {
             let names: Vec<&str> = robot.links.iter().map(|link| link.name.as_str()).collect();
-            return Err(UrdfError::MissingLink {
-                link: wanted.to_owned(),
-                known: names.join(", "),
-            });
+            return Err(UrdfError::MissingLink { link: wanted.to_owned(), known: names.join(", ") });
         }
     }
     let mut path = Vec::new();
@@ -240,22 +227,14 @@ pub(crate) fn path<'a>(
 }
 
 fn checked_motion(joint: &Joint) -> Result<Motion, UrdfError> {
-    let finite = |attribute: &'static str, values: &[f64]| {
-        match values.iter().find(|value| !value.is_finite()) {
-            Some(&value) => Err(UrdfError::NonFinite {
-                joint: joint.name.clone(),
-                attribute,
-                value,
-            }),
+    let finite =
+        |attribute: &'static str, values: &[f64]| match values.iter().find(|value| !value.is_finite()) {
+            Some(&value) => Err(UrdfError::NonFinite { joint: joint.name.clone(), attribute, value }),
             None => Ok(()),
-        }
-    };
+        };
     finite("origin xyz", &*joint.origin.xyz)?;
     finite("origin rpy", &*joint.origin.rpy)?;
-    let unsupported = |kind| UrdfError::UnsupportedJoint {
-        joint: joint.name.clone(),
-        kind,
-    };
+    let unsupported = |kind| UrdfError::UnsupportedJoint { joint: joint.name.clone(), kind };
     let (motion, kind) = match joint.joint_type {
         JointType::Fixed => return Ok(Motion::Fixed),
         JointType::Revolute => (Motion::Turn, "revolute"),
@@ -266,16 +245,11 @@ fn checked_motion(joint: &Joint) -> Result<Motion, UrdfError> {
         JointType::Spherical => return Err(unsupported("spherical")),
     };
     if let Some(mimic) = &joint.mimic {
-        return Err(UrdfError::Mimic {
-            joint: joint.name.clone(),
-            master: mimic.joint.clone(),
-        });
+        return Err(UrdfError::Mimic { joint: joint.name.clone(), master: mimic.joint.clone() });
     }
     finite("axis xyz", &*joint.axis.xyz)?;
     if joint.axis.xyz.iter().all(|value| value.abs() < 1e-12) {
-        return Err(UrdfError::ZeroAxis {
-            joint: joint.name.clone(),
-        });
+        return Err(UrdfError::ZeroAxis { joint: joint.name.clone() });
     }
     if motion != Motion::TurnUnbounded {
         check_limits(joint, kind)?;
@@ -293,23 +267,13 @@ fn check_limits(joint: &Joint, kind: &'static str) -> Result<(), UrdfError> {
     let limit = &joint.limit;
     // The reader fills an absent <limit> with zeros; a present one must carry a velocity.
     if limit.lower == 0.0 && limit.upper == 0.0 && limit.velocity == 0.0 {
-        return Err(UrdfError::MissingLimits {
-            joint: joint.name.clone(),
-            kind,
-        });
+        return Err(UrdfError::MissingLimits { joint: joint.name.clone(), kind });
     }
-    let named = [
-        ("limit lower", limit.lower),
-        ("limit upper", limit.upper),
-        ("limit velocity", limit.velocity),
-    ];
+    let named =
+        [("limit lower", limit.lower), ("limit upper", limit.upper), ("limit velocity", limit.velocity)];
     for (attribute, value) in named {
         if !value.is_finite() {
-            return Err(UrdfError::NonFinite {
-                joint: joint.name.clone(),
-                attribute,
-                value,
-            });
+            return Err(UrdfError::NonFinite { joint: joint.name.clone(), attribute, value });
         }
     }
     if limit.lower >= limit.upper || limit.velocity <= 0.0 {

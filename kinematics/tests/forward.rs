@@ -58,7 +58,10 @@ fn agrees(chain: &Chain, reference: &Reference) {
         for (row, expected) in config.jacobian.chunks(n).enumerate() {
             for (column, expected) in expected.iter().enumerate() {
                 let actual = jacobian.columns()[column][row];
-                assert!((actual - expected).abs() < 1e-8, "row {row} column {column}: {actual}, expected {expected}");
+                assert!(
+                    (actual - expected).abs() < 1e-8,
+                    "row {row} column {column}: {actual}, expected {expected}"
+                );
             }
         }
     }
@@ -128,7 +131,9 @@ fn visited_links_end_at_the_tip() {
     assert!((seen[1].1.translation.z - 0.333).abs() < 1e-12);
     let (name, tool) = seen.last().unwrap();
     assert_eq!(name, "tool");
-    assert!((tool.translation.vector - chain.base_from_tip(&ARM7_HOME_RAD).translation.vector).norm() < 1e-12);
+    assert!(
+        (tool.translation.vector - chain.base_from_tip(&ARM7_HOME_RAD).translation.vector).norm() < 1e-12
+    );
 }
 
 /// Axes along every direction, and a prismatic joint after a turn: checked by finite differences, since the

@@ -118,7 +118,8 @@ fn equal_inputs_give_equal_bits_and_a_seed_at_the_goal_stays() {
         let start = random.configuration(&chain);
         let options = ik::IkOptions::default();
         let bits = |q: &[f64]| q.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        let (a, b) = (ik::solve(&chain, &target, &start, &options), ik::solve(&chain, &target, &start, &options));
+        let (a, b) =
+            (ik::solve(&chain, &target, &start, &options), ik::solve(&chain, &target, &start, &options));
         assert_eq!(bits(&a.q), bits(&b.q));
         let again = ik::solve(&chain, &target, &a.q, &options);
         assert_eq!((bits(&again.q), again.iterations), (bits(&a.q), 0));

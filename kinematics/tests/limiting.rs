@@ -5,6 +5,7 @@ mod common;
 
 use common::{ARM7, Random};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use reflexarc_kinematics::limit::JointLimiter;
 use reflexarc_kinematics::track::{Tracker, TrackerConfig};
 use reflexarc_kinematics::{ARM7_HOME_RAD, JointLimits};
@@ -14,7 +15,12 @@ const ACCELERATION: f64 = 12.0;
 
 /// Two joints and a gripper-like slide.
 fn limits() -> Vec<JointLimits> {
-    let joint = |lower_rad, upper_rad, velocity_rad_s| JointLimits { lower_rad, upper_rad, velocity_rad_s, effort: 1.0 };
+    let joint = |lower_rad, upper_rad, velocity_rad_s| JointLimits {
+        lower_rad,
+        upper_rad,
+        velocity_rad_s,
+        effort: 1.0,
+    };
     vec![joint(-1.0, 1.5, 2.0), joint(f64::NEG_INFINITY, f64::INFINITY, 3.0), joint(0.0, 0.04, 0.2)]
 }
 
@@ -27,7 +33,7 @@ fn any_wish() -> impl Strategy<Value = f64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
     fn every_limit_holds_for_any_input(wishes in prop::collection::vec((prop::array::uniform3(any_wish()), 1_usize..60), 1..30)) {
@@ -69,7 +75,7 @@ proptest! {
         let mut q = 1.5 + outside;
         for _ in 0..480 {
             let out = limiter.limit(&[9.0, 0.0, 0.02]);
-            prop_assert!(out.q[0] <= q && (q - out.q[0]) <= 2.0 * DT_S + 1e-12);
+            prop_assert!(out.q[0] <= q + 1e-12 && (q - out.q[0]) <= 2.0 * DT_S + 1e-12);
             q = out.q[0];
         }
         prop_assert!((q - 1.5).abs() < 1e-9);

@@ -6,13 +6,21 @@ mod common;
 use common::{ARM7, Random, Robot, SO101, UR5, angle_between};
 use nalgebra::{Isometry3, Translation3, UnitQuaternion, Vector3};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use reflexarc_kinematics::track::{TrackStep, Tracker, TrackerConfig};
 use reflexarc_kinematics::{ARM7_HOME_RAD, Chain};
 
 const ROUNDING: f64 = 1e-9;
 
 /// Checks one tick against the limits; `inside` says that the joints started within their position limits.
-fn keeps_limits(chain: &Chain, config: &TrackerConfig, q: &[f64], before: &[f64], step: &TrackStep, inside: bool) {
+fn keeps_limits(
+    chain: &Chain,
+    config: &TrackerConfig,
+    q: &[f64],
+    before: &[f64],
+    step: &TrackStep,
+    inside: bool,
+) {
     for (i, limits) in chain.limits().iter().enumerate() {
         let speed = (step.q_next[i] - q[i]) / config.dt_s;
         assert!(step.q_next[i].is_finite());
@@ -22,7 +30,10 @@ fn keeps_limits(chain: &Chain, config: &TrackerConfig, q: &[f64], before: &[f64]
             "joint {i}: {speed} rad/s"
         );
         let change = (step.qd[i] - before[i]).abs();
-        assert!(change <= config.max_acceleration_rad_s2 * config.dt_s + ROUNDING, "joint {i}: change {change}");
+        assert!(
+            change <= config.max_acceleration_rad_s2 * config.dt_s + ROUNDING,
+            "joint {i}: change {change}"
+        );
         if inside {
             assert!(limits.contains(step.q_next[i], 0.0), "joint {i} at {}", step.q_next[i]);
         }
@@ -43,7 +54,13 @@ fn target(kind: u8, numbers: [f64; 6], chain: &Chain) -> Isometry3<f64> {
             UnitQuaternion::new_unchecked(nalgebra::Quaternion::new(f64::NAN, 0.0, 0.0, 1.0)),
         ),
         // Deep in a corner of the joint limits: where bounds, braking and the task quarrel.
-        5 => chain.base_from_tip(&chain.limits().iter().map(|l| if x > 0.0 { l.upper_rad } else { l.lower_rad }).collect::<Vec<_>>()),
+        5 => chain.base_from_tip(
+            &chain
+                .limits()
+                .iter()
+                .map(|l| if x > 0.0 { l.upper_rad } else { l.lower_rad })
+                .collect::<Vec<_>>(),
+        ),
         6 => at(f64::MAX),
         _ => at(0.9),
     }
@@ -54,7 +71,7 @@ fn any_robot() -> impl Strategy<Value = Robot> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
     fn limits_hold_for_any_target(
@@ -62,10 +79,11 @@ proptest! {
         start: u64,
         targets in prop::collection::vec((0_u8..8, prop::array::uniform6(-1.0_f64..1.0), 1_usize..250), 1..12),
         acceleration in prop::sample::select(vec![2.0, 10.0, 60.0]),
+        follow_target_velocity: bool,
         dt_s in prop::sample::select(vec![0.001, 1.0 / 240.0, 1.0 / 60.0]),
     ) {
         let chain = robot.chain();
-        let config = TrackerConfig { max_acceleration_rad_s2: acceleration, dt_s, ..TrackerConfig::default() };
+        let config = TrackerConfig { max_acceleration_rad_s2: acceleration, dt_s, follow_target_velocity, ..TrackerConfig::default() };
         let mut q = Random(start).configuration(&chain);
         let mut tracker = Tracker::new(chain.clone(), config, &q);
         tracker.reset(&q);
@@ -127,7 +145,7 @@ proptest! {
             q = step.q_next.to_vec();
             before = step.qd.to_vec();
         }
-        prop_assert!(chain.limits().iter().zip(&q).all(|(limits, q)| limits.contains(*q, 0.0)), "still outside: {:?}", q);
+        prop_assert!(chain.limits().iter().zip(&q).all(|(limits, q)| limits.contains(*q, 1e-9)), "still outside: {:?}", q);
     }
 }
 
@@ -139,7 +157,8 @@ fn straight_down(position: Vector3<f64>, yaw_rad: f64) -> Isometry3<f64> {
 
 /// A random straight-down pose over the work area.
 fn workspace_pose(random: &mut Random) -> Isometry3<f64> {
-    let position = Vector3::new(random.between(0.36, 0.66), random.between(-0.22, 0.22), random.between(0.02, 0.35));
+    let position =
+        Vector3::new(random.between(0.36, 0.66), random.between(-0.22, 0.22), random.between(0.02, 0.35));
     straight_down(position, random.between(-1.57, 1.57))
 }
 
@@ -168,15 +187,17 @@ fn it_settles_on_static_targets_over_the_work_area() {
         let miss = (reached.translation.vector - goal.translation.vector).norm();
         let turn = angle_between(&reached, &goal);
         assert!(miss < 1e-4 && turn < 1e-3, "round {round}: {miss} m, {turn} rad from {goal}, at {q:?}");
-        assert!(worst_speed < 1.3 * config.max_tool_speed_m_s, "round {round}: the tool moved at {worst_speed} m/s");
+        assert!(
+            worst_speed < 1.3 * config.max_tool_speed_m_s,
+            "round {round}: the tool moved at {worst_speed} m/s"
+        );
     }
 }
 
 #[test]
 fn it_follows_a_smooth_path_closely() {
     let chain = ARM7.chain();
-    // Deadbeat: each tick asks for the whole error.
-    let config = TrackerConfig { task_gain_per_s: 240.0, ..TrackerConfig::default() };
+    let config = TrackerConfig { follow_target_velocity: true, ..TrackerConfig::default() };
     let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
     let mut q = chain.clamp(&ARM7_HOME_RAD);
     tracker.reset(&q);
@@ -184,7 +205,10 @@ fn it_follows_a_smooth_path_closely() {
     for tick in 0..2400 {
         let phase = 1.5 * f64::from(tick) * config.dt_s;
         let centre = Vector3::new(0.5, 0.0, 0.25);
-        let goal = straight_down(centre + Vector3::new(0.1 * phase.cos(), 0.12 * phase.sin(), 0.05 * (0.7 * phase).sin()), 0.5 * phase.sin());
+        let goal = straight_down(
+            centre + Vector3::new(0.1 * phase.cos(), 0.12 * phase.sin(), 0.05 * (0.7 * phase).sin()),
+            0.5 * phase.sin(),
+        );
         q = tracker.step(&q, &goal).q_next;
         if tick > 480 {
             let reached = chain.base_from_tip(&q);

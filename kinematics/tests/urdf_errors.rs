@@ -6,7 +6,9 @@ use reflexarc_kinematics::{ARM7_URDF, Chain, UrdfError};
 const LIMIT: &str = r#"<limit lower="-1" upper="1" velocity="2" effort="3"/>"#;
 
 fn joint(name: &str, kind: &str, parent: &str, child: &str, rest: &str) -> String {
-    format!(r#"<joint name="{name}" type="{kind}"><parent link="{parent}"/><child link="{child}"/>{rest}</joint>"#)
+    format!(
+        r#"<joint name="{name}" type="{kind}"><parent link="{parent}"/><child link="{child}"/>{rest}</joint>"#
+    )
 }
 
 fn robot(links: &[&str], joints: &[String]) -> String {
@@ -23,7 +25,8 @@ fn a_missing_link_is_named_with_what_there_is() {
     let error = Chain::from_urdf(ARM7_URDF, "base", "tol").unwrap_err();
     let text = error.to_string();
     assert!(text.contains("`tol`") && text.contains("tool"), "{text}");
-    let error = Chain::from_urdf(&robot(&["a"], &[joint("j", "revolute", "a", "b", LIMIT)]), "a", "a").unwrap_err();
+    let error =
+        Chain::from_urdf(&robot(&["a"], &[joint("j", "revolute", "a", "b", LIMIT)]), "a", "a").unwrap_err();
     assert_eq!(error, UrdfError::UnknownLink { joint: "j".into(), link: "b".into() });
 }
 
@@ -31,10 +34,17 @@ fn a_missing_link_is_named_with_what_there_is() {
 fn cycles_second_parents_and_loose_ends_are_named() {
     let cycle = robot(
         &["a", "b", "c"],
-        &[joint("j1", "revolute", "b", "a", LIMIT), joint("j2", "revolute", "c", "b", LIMIT), joint("j3", "fixed", "a", "c", "")],
+        &[
+            joint("j1", "revolute", "b", "a", LIMIT),
+            joint("j2", "revolute", "c", "b", LIMIT),
+            joint("j3", "fixed", "a", "c", ""),
+        ],
     );
     assert!(matches!(Chain::from_urdf(&cycle, "a", "b").unwrap_err(), UrdfError::Cycle { .. }));
-    let two = robot(&["a", "b"], &[joint("j1", "revolute", "a", "b", LIMIT), joint("j2", "revolute", "a", "b", LIMIT)]);
+    let two = robot(
+        &["a", "b"],
+        &[joint("j1", "revolute", "a", "b", LIMIT), joint("j2", "revolute", "a", "b", LIMIT)],
+    );
     assert_eq!(
         Chain::from_urdf(&two, "a", "b").unwrap_err(),
         UrdfError::SeveralParents { link: "b".into(), first: "j1".into(), second: "j2".into() }
@@ -43,7 +53,10 @@ fn cycles_second_parents_and_loose_ends_are_named() {
     let error = Chain::from_urdf(&loose, "a", "b").unwrap_err();
     assert_eq!(error, UrdfError::NotConnected { base: "a".into(), tip: "b".into(), root: "c".into() });
     let twice = robot(&["a", "b", "b"], &[]);
-    assert_eq!(Chain::from_urdf(&twice, "a", "b").unwrap_err(), UrdfError::Duplicate { kind: "link", name: "b".into() });
+    assert_eq!(
+        Chain::from_urdf(&twice, "a", "b").unwrap_err(),
+        UrdfError::Duplicate { kind: "link", name: "b".into() }
+    );
 }
 
 #[test]

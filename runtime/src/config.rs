@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub use reflexarc_vla_model::device::DeviceChoice;
 use serde::{Deserialize, Serialize};
 
 /// Most joints a configuration may list (the kinematics crate's bound).
@@ -175,6 +176,9 @@ pub struct LinkConfig {
     pub listen: Vec<String>,
     /// Endpoints to connect to.
     pub connect: Vec<String>,
+    /// Allows endpoints beyond this machine. There is no authentication yet: whoever reaches such
+    /// an endpoint can command the robot.
+    pub allow_remote: bool,
     /// ROS domain, 0..=232.
     pub domain: u32,
     /// Namespace of the robot's topics; empty for none.
@@ -192,19 +196,6 @@ pub struct PolicyConfig {
     pub instruction: String,
     /// `auto`, `cpu` or `gpu`.
     pub device: DeviceChoice,
-}
-
-/// The device that a model runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// A real GPU if there is one, otherwise the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// A GPU, or an error.
-    Gpu,
 }
 
 /// What is recorded.

@@ -110,7 +110,7 @@ impl Config {
             "60 to 1000",
         )?;
         ensure(
-            rates.reflex_hz % rates.mind_hz == 0,
+            rates.reflex_hz.is_multiple_of(rates.mind_hz),
             "rates.reflex_hz",
             rates.reflex_hz,
             format!("a whole multiple of rates.mind_hz = {}", rates.mind_hz),

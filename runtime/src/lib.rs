@@ -1,1 +1,78 @@
+//! The runtime: the fixed-rate loop between a robot's messages and a policy's decisions.
+//!
+//! ```text
+//!  link ──▶ senses ──▶ snapshot ──┬──────────────▶ reflex ──▶ joint_command
+//!                                 ▼                  ▲
+//!                               mind ──▶ audit ──▶ thought ──▶ goal
+//! ```
+//!
+//! The *mind* asks a policy 60 times per second; the *reflex* runs 240 times per second, never
+//! waits for the mind, and turns the newest audited decision into limited joint commands, or into a
+//! hold whose reason it names. Time is an argument everywhere but in [`realtime`].
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | the TOML configuration |
+//! | [`senses`] | newest values with their ages; what is refused and why; health |
+//! | [`mind`] | the policy, asked once per period |
+//! | [`audit`] | every token against the grammar, every number against the world |
+//! | [`modes`] | what the loop can be doing, with the diagram |
+//! | [`reflex`], [`motion`] | decision → smoothed target → joints, gripper, limits, workspace |
+//! | [`safety`] | the latched stop and the enable signal |
+//! | [`spine`] | senses, safety and reflex as one step |
+//! | [`runtime`] | the whole robot, and the lockstep clock |
+//! | [`realtime`] | the threads and the wall clock |
+//! | [`clockwork`] | absolute schedules: skip and count, never burst |
+//! | [`recorder`] | the MCAP file |
+//! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
+//! | [`cli`] | the command line of the binary `reflexarc` |
+//!
+//! Glossary: a *snapshot* is one moment of all senses; a *thought* is what came of one period of
+//! the mind; a *hold* is a braked standstill that ends with its reason; a *stop* is latched.
+//!
+//! ```no_run
+//! # fn policy() -> Box<dyn reflexarc_vla_model::policy::Policy> { unimplemented!() }
+//! use reflexarc_drivers::{Bus, Clock, Link};
+//! use reflexarc_runtime::{Config, Runtime};
+//!
+//! let (bus, clock) = (Bus::new(), Clock::manual(0));
+//! let link = Link::in_process(&bus, clock.clone());
+//! let mut runtime = Runtime::new(Config::default(), link, policy())?;
+//! for tick in 0..240_u64 {
+//!     let now_ns = tick * 1_000_000_000 / 240;
+//!     clock.set_ns(now_ns);
+//!     // … here the robot, or a simulator on the same bus, publishes its senses …
+//!     let command = runtime.step(now_ns);
+//!     println!("{}", command.mode);
+//! }
+//! println!("{}", runtime.report().to_text());
+//! # Ok::<(), reflexarc_runtime::RuntimeError>(())
+//! ```
 
+pub mod audit;
+pub mod cli;
+pub mod clockwork;
+pub mod config;
+mod config_check;
+pub mod ledger;
+pub mod load;
+pub mod mind;
+pub mod modes;
+pub mod motion;
+pub mod outcome;
+pub mod progress;
+pub mod realtime;
+pub mod recorder;
+pub mod reflex;
+pub mod report;
+pub mod runtime;
+pub mod safety;
+pub mod senses;
+pub mod spine;
+
+pub use config::{Config, ConfigError};
+pub use modes::{HoldReason, Mode, Rule, SenseFault, SenseId, StopCause, WaitReason};
+pub use outcome::Outcome;
+pub use progress::Progress;
+pub use report::Report;
+pub use runtime::{Runtime, RuntimeError, load_chain};

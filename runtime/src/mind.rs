@@ -174,7 +174,7 @@ impl Mind {
         snapshot: &Snapshot,
         skipped: u64,
     ) -> Option<(Thought, ThoughtRecord)> {
-        while let Some(sample) = self.instructions.try_next() {
+        while let Some(sample) = self.instructions.try_recv() {
             self.instruct(&sample.value.data);
         }
         let observation = snapshot.observation(&self.senses)?;

@@ -4,13 +4,13 @@
 //! through the joint limiter, which comes last. So position, velocity and acceleration limits hold
 //! whatever was asked for.
 //!
-//! The workspace: a move is allowed only if the pose at which the joints would come to rest after
-//! it is inside the box, or at least no further outside than before. Otherwise the arm brakes, which
-//! the previous tick's check made safe. Between two such poses the tool may bulge out of the box by
-//! a little; [`WORKSPACE_SLACK_M`] is tested to cover it.
+//! The workspace: a move is allowed only if the way on which the joints would come to rest after
+//! it stays inside the box, or at least goes no further outside than the tool is now. Otherwise the
+//! arm brakes, which the previous tick's check made safe. The way is sampled, and between samples the
+//! tool may bulge out of the box by a little; [`WORKSPACE_SLACK_M`] is tested to cover it.
 
 use nalgebra::{Isometry3, Vector3};
-use reflexarc_kinematics::limit::JointLimiter;
+use reflexarc_kinematics::limit::{JointLimiter, Limited};
 use reflexarc_kinematics::track::{Tracker, TrackerConfig};
 use reflexarc_kinematics::{Chain, JointLimits, Joints};
 
@@ -18,6 +18,10 @@ use crate::config::Config;
 
 /// How far the tool may leave the workspace for a moment while braking, m.
 pub const WORKSPACE_SLACK_M: f64 = 0.01;
+/// So far outside does not count: a tool on its way along a face of the box wavers, m.
+const FACE_M: f64 = 1e-3;
+/// Poses looked at on the way to rest, the last one being rest itself.
+const BRAKING_SAMPLES: u32 = 4;
 
 /// The commanded state of the arm.
 #[derive(Clone, Debug)]
@@ -31,8 +35,6 @@ pub struct Motion {
     high_m: Vector3<f64>,
     q: Joints,
     qd: Joints,
-    /// How far outside the box the arm would come to rest from here, m.
-    rest_outside_m: f64,
     limited: bool,
 }
 
@@ -47,7 +49,7 @@ impl Motion {
             .iter()
             .map(|joint| JointLimits {
                 velocity_rad_s: joint.velocity_rad_s * limits.speed_scale,
-                ..joint.clone()
+                ..*joint
             })
             .collect();
         let settings = TrackerConfig {
@@ -68,7 +70,6 @@ impl Motion {
             high_m: Vector3::from(limits.workspace_max_m),
             q: posture,
             qd: Joints::zeros(chain.dof()),
-            rest_outside_m: 0.0,
             limited: false,
             chain,
         };
@@ -84,7 +85,6 @@ impl Motion {
         self.tracker.reset(q);
         self.q = *q;
         self.qd = Joints::zeros(q.len());
-        self.rest_outside_m = self.outside_m(q);
         self.limited = false;
     }
 
@@ -127,15 +127,21 @@ impl Motion {
     /// One tick towards a pose of the tool.
     pub fn move_to(&mut self, base_from_target: &Isometry3<f64>) {
         let step = self.tracker.step(&self.q, base_from_target);
-        let rest = self.rest(&step.q_next, &step.qd);
-        let outside_m = self.outside_m(&rest);
-        // The margin keeps rounding from stopping motion along a face of the box.
-        if outside_m > self.rest_outside_m.max(0.0) + 1e-9 && outside_m > 1e-6 {
+        // Tried on a copy (a few hundred bytes), so that what is judged is what would be commanded.
+        let mut limiter = self.limiter.clone();
+        let out = limiter.limit(&step.q_next);
+        let outside_m = self.braking_outside_m(&out.q, &self.velocities(&out.q));
+        // Compared with where the tool is now, not with what was accepted before: a bulge that the
+        // samples missed must not become the next tick's allowance.
+        let tool_m = self.chain.base_from_tip(&self.q).translation.vector;
+        let allowed_m = outside_box_m(&tool_m, &self.low_m, &self.high_m).max(FACE_M);
+        if outside_m > allowed_m {
             self.brake();
             self.limited = true;
             return;
         }
-        self.command(&step.q_next);
+        self.limiter = limiter;
+        self.take(&out);
     }
 
     /// One tick towards given positions, slowly: to give way to what blocks the arm.
@@ -152,33 +158,44 @@ impl Motion {
 
     /// One tick of braking: every joint slows as fast as it may, and then stays.
     pub fn brake(&mut self) {
-        let slower = self.acceleration_rad_s2 * self.dt_s;
-        let wanted = Joints::from_fn(self.q.len(), |i| {
-            let speed = (self.qd[i].abs() - slower).max(0.0);
-            self.q[i] + speed.copysign(self.qd[i]) * self.dt_s
-        });
+        // An input of the wrong length is how the limiter is told to bring all joints to rest.
+        let out = self.limiter.limit(&[]);
+        self.take(&out);
+        self.limited = false;
         self.tracker.reset(&self.q);
-        self.command(&wanted);
     }
 
     fn command(&mut self, wanted: &Joints) {
         let out = self.limiter.limit(wanted);
+        self.take(&out);
+    }
+
+    fn take(&mut self, out: &Limited) {
         self.limited = out.clamped || out.rejected_non_finite;
-        self.qd = Joints::from_fn(self.q.len(), |i| (out.q[i] - self.q[i]) / self.dt_s);
+        self.qd = self.velocities(&out.q);
         self.q = out.q;
-        self.rest_outside_m = self.outside_m(&self.rest(&self.q, &self.qd));
     }
 
-    /// Where the joints come to rest when they brake from here.
-    fn rest(&self, q: &Joints, qd: &Joints) -> Joints {
-        Joints::from_fn(q.len(), |i| {
-            q[i] + qd[i] * qd[i].abs() / (2.0 * self.acceleration_rad_s2)
+    /// Velocities of a tick that ends at `q`, rad/s.
+    fn velocities(&self, q: &Joints) -> Joints {
+        Joints::from_fn(q.len(), |i| (q[i] - self.q[i]) / self.dt_s)
+    }
+
+    /// The furthest that the tool gets out of the box while all joints brake from here, m.
+    fn braking_outside_m(&self, q: &Joints, qd: &Joints) -> f64 {
+        let fastest_rad_s = qd.iter().fold(0.0_f64, |fastest, qd| fastest.max(qd.abs()));
+        let rest_s = fastest_rad_s / self.acceleration_rad_s2;
+        let samples = if rest_s > 0.0 { BRAKING_SAMPLES } else { 1 };
+        (1..=samples).fold(0.0_f64, |worst_m, sample| {
+            let elapsed_s = rest_s * f64::from(sample) / f64::from(samples);
+            let at = Joints::from_fn(q.len(), |i| {
+                let braking_s = elapsed_s.min(qd[i].abs() / self.acceleration_rad_s2);
+                let lost = 0.5 * self.acceleration_rad_s2 * braking_s * braking_s;
+                q[i] + (qd[i].abs() * braking_s - lost).copysign(qd[i])
+            });
+            let tool_m = self.chain.base_from_tip(&at).translation.vector;
+            worst_m.max(outside_box_m(&tool_m, &self.low_m, &self.high_m))
         })
-    }
-
-    fn outside_m(&self, q: &Joints) -> f64 {
-        let tool_m = self.chain.base_from_tip(q).translation.vector;
-        outside_box_m(&tool_m, &self.low_m, &self.high_m)
     }
 }
 
@@ -216,6 +233,18 @@ mod tests {
         let error_m = (motion.base_from_tool().translation.vector - target.translation.vector).norm();
         assert!(error_m < 1e-3, "{error_m}");
         assert!(motion.qd().iter().all(|qd| qd.abs() < 1e-2));
+    }
+
+    #[test]
+    fn targets_on_the_faces_of_the_box_are_reached() {
+        let mut motion = motion();
+        for position_m in [[0.5, 0.1, 0.0], [0.45, 0.35, 0.1], [0.25, 0.0, 0.3], [0.5, -0.2, 0.0]] {
+            for _ in 0..720 {
+                motion.move_to(&base_from_tool(position_m, 0.3));
+            }
+            let error_m = (motion.base_from_tool().translation.vector - Vector3::from(position_m)).norm();
+            assert!(error_m < 1e-3, "{error_m} m from {position_m:?}");
+        }
     }
 
     #[test]

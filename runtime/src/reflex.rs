@@ -142,7 +142,7 @@ impl Reflex {
         self.motion.at_rest()
     }
 
-    /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step and three forward
+    /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step and ten forward
     /// kinematics.
     pub fn tick(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Command {
         if let (Mode::Stopped(_), Gate::Open | Gate::NotEnabled) = (self.mode, gate) {

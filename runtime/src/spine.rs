@@ -26,6 +26,7 @@ pub struct Spine {
     estop: QueueSubscription<BoolMsg>,
     enable: QueueSubscription<BoolMsg>,
     reset: QueueSubscription<BoolMsg>,
+    estops_lost: u64,
     resets_refused: u64,
 }
 
@@ -57,6 +58,7 @@ impl Spine {
             estop: link.subscribe_queue(&topics.estop, EVENTS)?,
             enable: link.subscribe_queue(&topics.enable, EVENTS)?,
             reset: link.subscribe_queue(&reset_topic(topics), EVENTS)?,
+            estops_lost: 0,
             resets_refused: 0,
         })
     }
@@ -71,13 +73,19 @@ impl Spine {
     pub fn act(&mut self, now_ns: u64, snapshot: &Snapshot, thought: Option<&Thought>) -> Command {
         // Stops first: one that arrives together with an enable wins.
         let mut released = false;
-        while let Some(sample) = self.enable.try_next() {
+        while let Some(sample) = self.enable.try_recv() {
             self.safety.on_enable(sample.value.data, now_ns);
         }
-        while let Some(sample) = self.estop.try_next() {
+        while let Some(sample) = self.estop.try_recv() {
             self.safety.on_estop(sample.value.data, now_ns);
         }
-        while let Some(sample) = self.reset.try_next() {
+        // A stop that was lost to a full queue counts as a stop.
+        let lost = self.estop.stats().overwritten_unread;
+        if lost > self.estops_lost {
+            self.estops_lost = lost;
+            self.safety.stop(StopCause::EmergencyStop);
+        }
+        while let Some(sample) = self.reset.try_recv() {
             released |= sample.value.data;
         }
         if released && self.safety.reset(now_ns).is_err() {

@@ -2,7 +2,11 @@
 //!
 //! `cargo run --release -p reflexarc-sim --example render_demo -- [FOLDER]`; the folder defaults to the system's
 //! temporary one.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a demonstration talks and reads the clock")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a demonstration talks and reads the clock"
+)]
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -11,7 +15,8 @@ use std::time::Instant;
 use nalgebra::{Isometry3, Point3, Translation3, UnitQuaternion, Vector3};
 use rand::SeedableRng;
 use reflexarc_sim::render::{
-    Camera, Frame, Instance, Light, Material, Mesh, RenderScene, Renderer, SensorNoise, TableLook, TablePattern,
+    Camera, Frame, Instance, Light, Material, Mesh, RenderScene, Renderer, SensorNoise, TableLook,
+    TablePattern,
 };
 
 const COLOURS: [(&str, [f32; 3]); 8] = [
@@ -125,8 +130,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let light = Light::default();
     let mut frame = Frame::default();
     for (name, table) in &tables {
-        let scene = RenderScene { instances: &instances, light: &light, table, background: [0.35, 0.38, 0.42] };
-        for (view, size, supersample) in [("scene", 96, 1), ("scene", 384, 2), ("wrist", 96, 1), ("wrist", 384, 2)] {
+        let scene =
+            RenderScene { instances: &instances, light: &light, table, background: [0.35, 0.38, 0.42] };
+        for (view, size, supersample) in
+            [("scene", 96, 1), ("scene", 384, 2), ("wrist", 96, 1), ("wrist", 384, 2)]
+        {
             let camera = if view == "scene" { scene_camera(size) } else { wrist_camera(size) };
             Renderer::new(supersample).render(&camera, &scene, &mut frame);
             if size == 96 {
@@ -140,19 +148,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     let triangles: usize = instances.iter().map(|instance| instance.mesh.triangles().len()).sum();
     println!("{triangles} triangles, all casting shadows; one thread; milliseconds per frame");
     for (name, table) in &tables {
-        let scene = RenderScene { instances: &instances, light: &light, table, background: [0.35, 0.38, 0.42] };
-        for (size, supersample) in [(96, 1), (96, 2), (128, 1), (128, 2), (224, 1)] {
+        let scene =
+            RenderScene { instances: &instances, light: &light, table, background: [0.35, 0.38, 0.42] };
+        for (size, supersample, moves) in
+            [(96, 1, false), (96, 1, true), (96, 2, false), (128, 1, false), (128, 2, false)]
+        {
             let mut renderer = Renderer::new(supersample);
-            let mut times_ms: Vec<f64> = (0..200)
-                .map(|_| {
+            let mut camera = scene_camera(size);
+            let mut times_ms: Vec<f64> = (0..300)
+                .map(|frame_number| {
+                    if moves {
+                        camera.world_from_camera.translation.x = 1.05 + 1e-4 * (frame_number % 7) as f32;
+                    }
                     let start = Instant::now();
-                    renderer.render(&scene_camera(size), &scene, &mut frame);
+                    renderer.render(&camera, &scene, &mut frame);
                     start.elapsed().as_secs_f64() * 1e3
                 })
                 .collect();
             times_ms.sort_by(f64::total_cmp);
             let (best, median) = (times_ms[0], times_ms[times_ms.len() / 2]);
-            println!("{name:8} {size:4} px, supersample {supersample}: best {best:.3}, median {median:.3}");
+            let motion = if moves { "moving" } else { "still" };
+            println!(
+                "{name:8} {size} px, supersample {supersample}, {motion:6} camera: best {best:.3}, median {median:.3}"
+            );
         }
     }
     Ok(())

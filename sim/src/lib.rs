@@ -10,6 +10,7 @@
 
 pub mod body;
 pub mod expert;
+pub mod node;
 pub mod object;
 pub mod render;
 pub mod scene;
@@ -17,5 +18,6 @@ pub mod tactile;
 pub mod task;
 pub mod world;
 
+pub use node::SimNode;
 pub use scene::Scene;
 pub use world::World;

@@ -2,7 +2,7 @@
 
 use reflexarc_drivers::link::{Link, LinkError, Publisher, Subscription};
 use reflexarc_drivers::msg::{
-    ArrayDimension, ArrayLayout, Float32MultiArray, Header, Image, JointState, JointTrajectory,
+    Float32MultiArray, Dimension, Layout, Header, Image, JointState, JointTrajectory,
 };
 use reflexarc_drivers::topic::Topics;
 
@@ -77,8 +77,8 @@ impl SimNode {
         Ok(Self {
             images: [link.publisher(&topics.camera("scene"))?, link.publisher(&topics.camera("wrist"))?],
             pads: [link.publisher(&topics.tactile("left"))?, link.publisher(&topics.tactile("right"))?],
-            joint_states: link.publisher(&topics.joint_states())?,
-            command: link.subscribe(&topics.joint_command())?,
+            joint_states: link.publisher(&topics.joint_states)?,
+            command: link.subscribe(&topics.joint_command)?,
             frames: std::array::from_fn(|_| Frame::default()),
             held: (q, width, 10.0),
             tick: 0,
@@ -135,13 +135,13 @@ impl SimNode {
         }
         if self.tick.is_multiple_of(TACTILE_TICKS) && !self.faults.tactile_frozen {
             for (publisher, taxels) in self.pads.iter().zip(self.world.tactile()) {
-                let dimension = |label: &str, size: usize, stride: usize| ArrayDimension {
+                let dimension = |label: &str, size: usize, stride: usize| Dimension {
                     label: label.to_owned(),
                     size: size as u32,
                     stride: stride as u32,
                 };
                 publisher.put(&Float32MultiArray {
-                    layout: ArrayLayout {
+                    layout: Layout {
                         dim: vec![
                             dimension("rows", ROWS, ROWS * COLUMNS * CHANNELS),
                             dimension("columns", COLUMNS, COLUMNS * CHANNELS),

@@ -33,7 +33,11 @@ fn projection_agrees_with_the_picture() {
         for position in [[0.4, -0.15, 0.1], [0.55, 0.12, 0.02], [0.35, 0.15, 0.2], [0.5, 0.0, 0.012]] {
             let [x, y, z] = position;
             let camera = camera(128);
-            let frame = render(&camera, &[instance(&ball, Isometry3::translation(x, y, z), [0.8, 0.1, 0.1], 7)], supersample);
+            let frame = render(
+                &camera,
+                &[instance(&ball, Isometry3::translation(x, y, z), [0.8, 0.1, 0.1], 7)],
+                supersample,
+            );
             let (pixel, depth_m) = camera.project_with_depth(&Point3::from(position)).unwrap();
             let hits: Vec<usize> = (0..frame.id.len()).filter(|&index| frame.id[index] == 7).collect();
             assert!(hits.len() > 8);
@@ -41,7 +45,10 @@ fn projection_agrees_with_the_picture() {
                 hits.iter().map(|&index| of(index) as f32 + 0.5).sum::<f32>() / hits.len() as f32
             };
             let drawn = [mean(&|index| index % frame.width), mean(&|index| index / frame.width)];
-            assert!((drawn[0] - pixel[0]).abs() < 0.5 && (drawn[1] - pixel[1]).abs() < 0.5, "{drawn:?} {pixel:?}");
+            assert!(
+                (drawn[0] - pixel[0]).abs() < 0.5 && (drawn[1] - pixel[1]).abs() < 0.5,
+                "{drawn:?} {pixel:?}"
+            );
             let nearest = hits.iter().map(|&index| frame.depth_m[index]).fold(f32::INFINITY, f32::min);
             assert!((nearest - (depth_m - 0.012)).abs() < 0.002, "{nearest} {depth_m}");
         }
@@ -53,7 +60,8 @@ fn nearer_things_hide_farther_ones_in_any_order() {
     let cube = Mesh::cuboid(Vector3::repeat(0.03));
     let near = instance(&cube, Isometry3::translation(0.56, 0.0, 0.03), [0.8, 0.1, 0.1], 1);
     let far = instance(&cube, Isometry3::translation(0.40, 0.0, 0.03), [0.1, 0.1, 0.8], 2);
-    let camera = Camera::look_at(Point3::new(1.0, 0.0, 0.03), Point3::new(0.4, 0.0, 0.03), Vector3::z(), 96, 96, 0.6);
+    let camera =
+        Camera::look_at(Point3::new(1.0, 0.0, 0.03), Point3::new(0.4, 0.0, 0.03), Vector3::z(), 96, 96, 0.6);
     let frame = render(&camera, &[near, far], 1);
     assert_eq!(frame, render(&camera, &[far, near], 1));
     assert!(frame.id.contains(&1) && !frame.id.contains(&2), "the near cube covers the far one wholly");
@@ -65,10 +73,22 @@ fn nearer_things_hide_farther_ones_in_any_order() {
 #[test]
 fn the_table_hides_what_is_below_it() {
     let cube = Mesh::cuboid(Vector3::repeat(0.03));
-    let frame = render(&camera(96), &[instance(&cube, Isometry3::translation(0.46, 0.0, -0.05), [0.8, 0.1, 0.1], 1)], 1);
+    let frame = render(
+        &camera(96),
+        &[instance(&cube, Isometry3::translation(0.46, 0.0, -0.05), [0.8, 0.1, 0.1], 1)],
+        1,
+    );
     assert!(!frame.id.contains(&1));
-    let half_sunk = render(&camera(96), &[instance(&cube, Isometry3::translation(0.46, 0.0, 0.0), [0.8, 0.1, 0.1], 1)], 1);
-    let standing = render(&camera(96), &[instance(&cube, Isometry3::translation(0.46, 0.0, 0.03), [0.8, 0.1, 0.1], 1)], 1);
+    let half_sunk = render(
+        &camera(96),
+        &[instance(&cube, Isometry3::translation(0.46, 0.0, 0.0), [0.8, 0.1, 0.1], 1)],
+        1,
+    );
+    let standing = render(
+        &camera(96),
+        &[instance(&cube, Isometry3::translation(0.46, 0.0, 0.03), [0.8, 0.1, 0.1], 1)],
+        1,
+    );
     let count = |frame: &Frame| frame.id.iter().filter(|&&id| id == 1).count();
     assert!(count(&half_sunk) > 0 && count(&half_sunk) < count(&standing));
 }
@@ -77,7 +97,14 @@ fn the_table_hides_what_is_below_it() {
 fn extreme_views_neither_panic_nor_leak_over_the_near_plane() {
     let slab = Mesh::cuboid(Vector3::new(2.0, 2.0, 0.01));
     let mug = Mesh::mug(0.04, 0.035, 0.045, 0.006, 0.026, 0.006, 24);
-    let eyes = [[0.5, 0.0, 0.045], [0.5, 0.0, 0.011], [0.539, 0.0, 0.05], [0.5, 0.0, 0.0], [0.5, 0.0, -0.3], [0.5, 0.0, 1e4]];
+    let eyes = [
+        [0.5, 0.0, 0.045],
+        [0.5, 0.0, 0.011],
+        [0.539, 0.0, 0.05],
+        [0.5, 0.0, 0.0],
+        [0.5, 0.0, -0.3],
+        [0.5, 0.0, 1e4],
+    ];
     for eye in eyes {
         for target in [[0.5, 0.0, -1.0], [1.0, 0.3, 0.02], [0.0, 0.0, 0.5], eye] {
             let camera = Camera::look_at(eye.into(), target.into(), Vector3::z(), 64, 48, 1.4);
@@ -87,7 +114,13 @@ fn extreme_views_neither_panic_nor_leak_over_the_near_plane() {
             ];
             for supersample in [1, 2] {
                 let frame = render(&camera, &instances, supersample);
-                assert!(frame.depth_m.iter().zip(&frame.id).all(|(&depth_m, &id)| id == 0 || depth_m >= NEAR_M * 0.999));
+                assert!(
+                    frame
+                        .depth_m
+                        .iter()
+                        .zip(&frame.id)
+                        .all(|(&depth_m, &id)| id == 0 || depth_m >= NEAR_M * 0.999)
+                );
             }
         }
     }
@@ -102,9 +135,19 @@ fn broken_input_is_drawn_as_far_as_it_can_be() {
     assert!(frame.id.contains(&1) && !frame.id.contains(&2));
     render(&Camera { width: 0, ..camera(64) }, &[good], 2);
     render(&Camera { vertical_fov_rad: f32::NAN, ..camera(16) }, &[good], 1);
-    let table = TableLook { pattern: TablePattern::Checker { scale_m: 0.0 }, half_extent_m: [-1.0, f32::NAN], ..TableLook::default() };
-    let light = Light { direction_to_light: Vector3::repeat(f32::NAN), intensity: f32::NAN, ambient: -1.0, tint: [1.0; 3] };
-    let scene = RenderScene { instances: &[good], light: &light, table: &table, background: [f32::NAN, -3.0, 9.0] };
+    let table = TableLook {
+        pattern: TablePattern::Checker { scale_m: 0.0 },
+        half_extent_m: [-1.0, f32::NAN],
+        ..TableLook::default()
+    };
+    let light = Light {
+        direction_to_light: Vector3::repeat(f32::NAN),
+        intensity: f32::NAN,
+        ambient: -1.0,
+        tint: [1.0; 3],
+    };
+    let scene =
+        RenderScene { instances: &[good], light: &light, table: &table, background: [f32::NAN, -3.0, 9.0] };
     Renderer::new(9).render(&camera(32), &scene, &mut Frame::default());
 }
 
@@ -138,7 +181,10 @@ fn a_mug_is_hollow() {
     );
     let depth_at = |x: usize, y: usize| frame.depth_m[y * 96 + x];
     assert!((depth_at(48, 48) - 0.594).abs() < 1e-3, "the floor inside, {}", depth_at(48, 48));
-    assert!(frame.depth_m.iter().zip(&frame.id).any(|(&depth_m, &id)| id == 1 && (depth_m - 0.51).abs() < 2e-3), "the rim");
+    assert!(
+        frame.depth_m.iter().zip(&frame.id).any(|(&depth_m, &id)| id == 1 && (depth_m - 0.51).abs() < 2e-3),
+        "the rim"
+    );
 }
 
 #[test]
@@ -152,7 +198,12 @@ fn the_same_scene_gives_the_same_bytes() {
         .map(|index| {
             let place = f32::from(index);
             let position = Vector3::new(0.35 + 0.02 * place, -0.2 + 0.035 * place, 0.045);
-            instance(&shapes[usize::from(index) % 3], Isometry3::new(position, Vector3::z() * place), [0.1 + 0.05 * place, 0.3, 0.2], index + 1)
+            instance(
+                &shapes[usize::from(index) % 3],
+                Isometry3::new(position, Vector3::z() * place),
+                [0.1 + 0.05 * place, 0.3, 0.2],
+                index + 1,
+            )
         })
         .collect();
     let light = Light::default();

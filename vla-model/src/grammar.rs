@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::decision::{Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict};
 use crate::number::{self, Axis, NumberError};
-use crate::token::{TokenKind, Token, VOCABULARY_SIZE};
+use crate::token::{Token, TokenKind, VOCABULARY_SIZE};
 
 /// Tokens in the longest sequence.
 pub const SEQUENCE_MAX: usize = 16;
@@ -153,7 +153,9 @@ impl Slot {
     pub fn tokens(self) -> TokenSet {
         match self {
             Self::Action => State::Action.allowed(),
-            Self::ColorOrReason => State::Color.allowed().iter().chain(State::Reason.allowed().iter()).collect(),
+            Self::ColorOrReason => {
+                State::Color.allowed().iter().chain(State::Reason.allowed().iter()).collect()
+            }
             Self::Object => State::Object.allowed(),
             Self::Subtask => State::Subtask.allowed(),
             Self::Number(axis) => State::Number(axis).allowed(),
@@ -343,10 +345,11 @@ pub fn parse(tokens: &[Token]) -> Result<Verdict, GrammarError> {
         grammar = next;
     }
     // A complete sequence has filled every part of its branch, so only its end can be missing.
-    reading
-        .verdict()
-        .filter(|_| grammar.is_complete())
-        .ok_or_else(|| GrammarError { position: tokens.len(), expected: grammar.expected(), found: None })
+    reading.verdict().filter(|_| grammar.is_complete()).ok_or_else(|| GrammarError {
+        position: tokens.len(),
+        expected: grammar.expected(),
+        found: None,
+    })
 }
 
 #[derive(Default)]
@@ -475,7 +478,9 @@ pub fn decode_slots(logits: &[f32]) -> Result<Decoded, DecodeError> {
         };
         let step = choice.and_then(|choice| Some((choice, grammar.next(choice.0)?)));
         let Some(((token, probability, support), next)) = step else {
-            return Err(GrammarError { position: tokens.len(), expected: grammar.expected(), found: None }.into());
+            return Err(
+                GrammarError { position: tokens.len(), expected: grammar.expected(), found: None }.into()
+            );
         };
         tokens.push(token);
         probabilities.push(probability);

@@ -15,6 +15,7 @@
 //! | [`phrasing`] | instructions to train and to test on, with their meaning |
 //! | [`token`], [`number`] | the vocabulary of decisions |
 //! | [`grammar`] | which token sequences are decisions, and decoding that yields no others |
+//! | [`goal`] | the network that decides |
 //!
 //! Glossary: a *goal* is one step of the decomposed instruction (`pick(red mug)`); a *subtask* is
 //! the part of a goal that the robot is at (`reach`, `grasp`, …); a *slot* is one place of the
@@ -31,6 +32,7 @@
 //! ```
 
 pub mod decision;
+pub mod device;
 pub mod goal;
 pub mod grammar;
 pub mod instruction;
@@ -39,4 +41,5 @@ pub mod observation;
 pub mod phrasing;
 pub mod policy;
 pub mod token;
+pub mod weights;
 mod words;

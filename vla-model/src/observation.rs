@@ -212,7 +212,10 @@ mod tests {
         observation.tactile[0].taxels_n[5] = f32::NAN;
         assert!(matches!(observation.tactile("left"), Err(ObservationError::NotFinite { index: 5, .. })));
         observation.joints_rad.pop();
-        assert!(matches!(observation.check_body(7), Err(ObservationError::WrongLength { expected: 7, actual: 6, .. })));
+        assert!(matches!(
+            observation.check_body(7),
+            Err(ObservationError::WrongLength { expected: 7, actual: 6, .. })
+        ));
     }
 
     #[test]

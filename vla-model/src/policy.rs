@@ -11,7 +11,9 @@ pub enum PolicyError {
     #[error("the observation cannot be used: {0}")]
     Observation(#[from] ObservationError),
     /// A camera whose images have another size than the model was trained on.
-    #[error("camera `{name}` is {actual_width} x {actual_height} pixels, the model wants {expected_width} x {expected_height}")]
+    #[error(
+        "camera `{name}` is {actual_width} x {actual_height} pixels, the model wants {expected_width} x {expected_height}"
+    )]
     CameraSize {
         /// Name of the camera.
         name: String,

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use reflexarc_vla_model::decision::{Color, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict};
 use reflexarc_vla_model::grammar::{
-    DecodeError, Grammar, LOGITS_LEN, SLOT_COUNT, SLOTS, TargetError, decode_slots, parse, targets_from_verdict,
-    tokens_from_verdict,
+    DecodeError, Grammar, LOGITS_LEN, SLOT_COUNT, SLOTS, TargetError, decode_slots, parse,
+    targets_from_verdict, tokens_from_verdict,
 };
 use reflexarc_vla_model::number::{Axis, decode};
 use reflexarc_vla_model::token::{Token, VOCABULARY_SIZE, format_tokens, tokens_from_text};
@@ -63,9 +63,17 @@ fn faults_are_found_at_their_place() {
         ("", 0, "token 0: expected PLAN, found the end"),
         ("PLAN", 1, "token 1: expected pick, infeasible, found the end"),
         ("pick", 0, "token 0: expected PLAN, found `pick`"),
-        ("PLAN pick mug", 2, "token 2: expected red, green, blue, yellow, orange, purple, white, black, found `mug`"),
+        (
+            "PLAN pick mug",
+            2,
+            "token 2: expected red, green, blue, yellow, orange, purple, white, black, found `mug`",
+        ),
         ("PLAN pick red mug LOOK END", 5, "token 5: expected a number, found `END`"),
-        ("PLAN infeasible red END", 2, "token 2: expected unknown_action, unknown_object, unclear, absent, blind, found `red`"),
+        (
+            "PLAN infeasible red END",
+            2,
+            "token 2: expected unknown_action, unknown_object, unclear, absent, blind, found `red`",
+        ),
         ("PLAN infeasible absent", 3, "token 3: expected END, found the end"),
         ("PLAN infeasible absent END END", 4, "token 4: expected nothing, found `END`"),
     ];

@@ -58,7 +58,9 @@ pub enum LinkError {
         endpoint: String,
     },
     /// An endpoint lies beyond this machine, and that was not asked for.
-    #[error("endpoint {endpoint:?}: expected a loopback address; set allow_remote to let other machines command this one")]
+    #[error(
+        "endpoint {endpoint:?}: expected a loopback address; set allow_remote to let other machines command this one"
+    )]
     NotLoopback {
         /// The endpoint.
         endpoint: String,
@@ -187,7 +189,13 @@ impl Link {
         Ok(Self::build(Box::new(transport), clock, config.domain, session, config.node))
     }
 
-    fn build(transport: Box<dyn Transport>, clock: Clock, domain: u32, session: String, node: String) -> Self {
+    fn build(
+        transport: Box<dyn Transport>,
+        clock: Clock,
+        domain: u32,
+        session: String,
+        node: String,
+    ) -> Self {
         let taps = Arc::new(TapHub::default());
         let next_endpoint = AtomicU64::new(1);
         Self { shared: Arc::new(Shared { transport, clock, taps, domain, session, node, next_endpoint }) }

@@ -71,7 +71,10 @@ impl<M: Message> Publisher<M> {
 
     fn send(&self, payload: Vec<u8>) -> Result<(), LinkError> {
         if payload.len() > MAX_MESSAGE_BYTES {
-            return Err(LinkError::TooLarge { topic: self.topic.name.to_string(), found_bytes: payload.len() });
+            return Err(LinkError::TooLarge {
+                topic: self.topic.name.to_string(),
+                found_bytes: payload.len(),
+            });
         }
         let mut sequence = lock(&self.sequence);
         *sequence += 1;

@@ -87,6 +87,7 @@ fn add(counter: &AtomicU64, count: u64) {
 }
 
 /// Where messages wait for their reader.
+#[expect(clippy::large_enum_variant, reason = "one for each subscription, behind an Arc already")]
 enum Store<M> {
     Newest(ArrayQueue<Arc<Sample<M>>>),
     Queue { sender: Sender<Arc<Sample<M>>>, receiver: Receiver<Arc<Sample<M>>> },

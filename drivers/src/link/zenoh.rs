@@ -25,6 +25,9 @@ use crate::topic::{Priority, Qos};
 /// How long a blocking put waits for a stalled peer before that peer is cut off, microseconds.
 const BLOCK_US: u64 = 500_000;
 
+/// What zenoh puts around a payload, generously, bytes.
+const ENVELOPE_BYTES: usize = 4096;
+
 /// How often a port is chosen anew when another process takes it in between.
 const PORT_ATTEMPTS: usize = 8;
 
@@ -70,17 +73,17 @@ fn parse_endpoint(endpoint: &str, allow_remote: bool) -> Result<(&str, u16), Lin
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         bare.parse::<IpAddr>().map_err(|_| malformed())?.is_loopback()
     };
-    if loopback || allow_remote { Ok((host, port)) } else { Err(LinkError::NotLoopback { endpoint: endpoint.to_owned() }) }
+    if loopback || allow_remote {
+        Ok((host, port))
+    } else {
+        Err(LinkError::NotLoopback { endpoint: endpoint.to_owned() })
+    }
 }
 
 /// The endpoint with a free port in the place of 0. (zenoh would choose one itself, but its stable
 /// interface does not say which.)
 fn with_port(host: &str, port: u16) -> std::io::Result<String> {
-    let port = if port == 0 {
-        TcpListener::bind(format!("{host}:0"))?.local_addr()?.port()
-    } else {
-        port
-    };
+    let port = if port == 0 { TcpListener::bind(format!("{host}:0"))?.local_addr()?.port() } else { port };
     Ok(format!("tcp/{host}:{port}"))
 }
 
@@ -100,7 +103,7 @@ fn settings(listen: &[String], connect: &[String]) -> zenoh::Result<Config> {
         ("scouting/gossip/enabled", serde_json::json!(false)),
         ("scouting/delay", serde_json::json!(0)),
         ("adminspace/enabled", serde_json::json!(false)),
-        ("transport/link/rx/max_message_size", serde_json::json!(MAX_MESSAGE_BYTES)),
+        ("transport/link/rx/max_message_size", serde_json::json!(MAX_MESSAGE_BYTES + ENVELOPE_BYTES)),
         ("transport/link/tx/queue/congestion_control/block/wait_before_close", serde_json::json!(BLOCK_US)),
     ] {
         config.insert_json5(key, &value.to_string())?;
@@ -327,7 +330,14 @@ mod tests {
             assert_eq!(error, LinkError::NotLoopback { endpoint: endpoint.to_owned() });
             assert!(parse_endpoint(endpoint, true).is_ok(), "{endpoint}");
         }
-        for endpoint in ["", "udp/127.0.0.1:1", "tcp/127.0.0.1", "tcp/127.0.0.1:x", "tcp/robot:1", "tcp/127.0.0.1:1#iface=x"] {
+        for endpoint in [
+            "",
+            "udp/127.0.0.1:1",
+            "tcp/127.0.0.1",
+            "tcp/127.0.0.1:x",
+            "tcp/robot:1",
+            "tcp/127.0.0.1:1#iface=x",
+        ] {
             let error = parse_endpoint(endpoint, true).unwrap_err();
             assert_eq!(error, LinkError::Endpoint { endpoint: endpoint.to_owned() });
         }
@@ -340,7 +350,7 @@ mod tests {
             ("scouting/multicast/enabled", "false"),
             ("scouting/gossip/enabled", "false"),
             ("listen/endpoints", r#"["tcp/127.0.0.1:7447"]"#),
-            ("transport/link/rx/max_message_size", "8388608"),
+            ("transport/link/rx/max_message_size", "8392704"),
         ] {
             assert_eq!(config.get_json(key).unwrap(), expected, "{key}");
         }

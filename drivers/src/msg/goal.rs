@@ -40,7 +40,7 @@ pub struct Goal {
 
 impl Message for Goal {
     const TYPE_NAME: &'static str = "reflexarc_msgs/msg/Goal";
-    const TYPE_HASH: &'static str = "RIHS01_0000000000000000000000000000000000000000000000000000000000000000";
+    const TYPE_HASH: &'static str = "RIHS01_6999b25fa5f159814366d07b4396cf71fad36d50cda93affc8ecbcc3576661f9";
     const SCHEMA: &'static str = schema!(
         include_str!("../../msg/Goal.msg"),
         "std_msgs/Header" => header_definition!(),

@@ -7,20 +7,28 @@ use urdf_rs::JointType;
 
 /// A robot of the tests: name, URDF text, base link and tip link.
 #[derive(Clone, Copy)]
-pub struct Robot {
-    pub name: &'static str,
-    pub urdf: &'static str,
-    pub base: &'static str,
-    pub tip: &'static str,
+pub(crate) struct Robot {
+    pub(crate) name: &'static str,
+    pub(crate) urdf: &'static str,
+    pub(crate) base: &'static str,
+    pub(crate) tip: &'static str,
 }
 
-pub const ARM7: Robot = Robot { name: "arm7", urdf: ARM7_URDF, base: "base", tip: "tool" };
-pub const PANDA: Robot =
-    Robot { name: "panda", urdf: include_str!("../data/panda.urdf"), base: "panda_link0", tip: "panda_hand_tcp" };
-pub const UR5: Robot =
+pub(crate) const ARM7: Robot = Robot { name: "arm7", urdf: ARM7_URDF, base: "base", tip: "tool" };
+pub(crate) const PANDA: Robot = Robot {
+    name: "panda",
+    urdf: include_str!("../data/panda.urdf"),
+    base: "panda_link0",
+    tip: "panda_hand_tcp",
+};
+pub(crate) const UR5: Robot =
     Robot { name: "ur5", urdf: include_str!("../data/ur5_robot.urdf"), base: "base_link", tip: "tool0" };
-pub const SO101: Robot =
-    Robot { name: "so101", urdf: include_str!("../data/so101.urdf"), base: "base_link", tip: "gripper_frame_link" };
+pub(crate) const SO101: Robot = Robot {
+    name: "so101",
+    urdf: include_str!("../data/so101.urdf"),
+    base: "base_link",
+    tip: "gripper_frame_link",
+};
 
 impl std::fmt::Debug for Robot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,12 +37,12 @@ impl std::fmt::Debug for Robot {
 }
 
 impl Robot {
-    pub fn chain(&self) -> Chain {
+    pub(crate) fn chain(&self) -> Chain {
         Chain::from_urdf(self.urdf, self.base, self.tip).unwrap()
     }
 
     /// Forward kinematics straight from the file, one joint after the other.
-    pub fn independent_forward(&self) -> impl Fn(&[f64]) -> Isometry3<f64> + use<> {
+    pub(crate) fn independent_forward(&self) -> impl Fn(&[f64]) -> Isometry3<f64> + use<> {
         let robot = urdf_rs::read_from_string(self.urdf).unwrap();
         let mut path = Vec::new();
         let mut link = self.tip.to_owned();
@@ -66,10 +74,10 @@ impl Robot {
 }
 
 /// SplitMix64: seeded numbers without a dependency.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -77,12 +85,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A configuration uniform in the limits (±π where there are none).
-    pub fn configuration(&mut self, chain: &Chain) -> Vec<f64> {
+    pub(crate) fn configuration(&mut self, chain: &Chain) -> Vec<f64> {
         chain
             .limits()
             .iter()
@@ -96,7 +104,7 @@ impl Random {
 }
 
 /// Angle between two rotations, rad, exact near zero.
-pub fn angle_between(a: &Isometry3<f64>, b: &Isometry3<f64>) -> f64 {
+pub(crate) fn angle_between(a: &Isometry3<f64>, b: &Isometry3<f64>) -> f64 {
     let between = a.rotation.rotation_to(&b.rotation);
     2.0 * between.imag().norm().atan2(between.scalar().abs())
 }

@@ -68,7 +68,7 @@ impl Camera {
     /// [`Camera::project`], together with the depth in metres.
     pub fn project_with_depth(&self, world_point: &Point3<f32>) -> Option<([f32; 2], f32)> {
         let point = self.world_from_camera.inverse_transform_point(world_point);
-        if !(point.z >= NEAR_M) {
+        if point.z.is_nan() || point.z < NEAR_M {
             return None;
         }
         let scale = self.focal_px() / point.z;
@@ -115,7 +115,14 @@ mod tests {
 
     #[test]
     fn ray_inverts_projection() {
-        let camera = Camera::look_at(Point3::new(0.2, 0.0, 0.9), Point3::new(0.5, 0.0, 0.0), Vector3::z(), 96, 96, 1.0);
+        let camera = Camera::look_at(
+            Point3::new(0.2, 0.0, 0.9),
+            Point3::new(0.5, 0.0, 0.0),
+            Vector3::z(),
+            96,
+            96,
+            1.0,
+        );
         let point = Point3::new(0.55, 0.11, 0.03);
         let ray = camera.world_ray(camera.project(&point).unwrap());
         let towards = (point - Point3::from(camera.world_from_camera.translation.vector)).normalize();
@@ -124,8 +131,13 @@ mod tests {
 
     #[test]
     fn degenerate_up_still_gives_a_rotation() {
-        let camera = Camera::look_at(Point3::new(0.5, 0.0, 1.0), Point3::new(0.5, 0.0, 0.0), Vector3::z(), 8, 8, 0.8);
-        assert!(camera.project(&Point3::new(0.5, 0.0, 0.0)).is_some_and(|[x, y]| (x - 4.0).abs() + (y - 4.0).abs() < 1e-3));
+        let camera =
+            Camera::look_at(Point3::new(0.5, 0.0, 1.0), Point3::new(0.5, 0.0, 0.0), Vector3::z(), 8, 8, 0.8);
+        assert!(
+            camera
+                .project(&Point3::new(0.5, 0.0, 0.0))
+                .is_some_and(|[x, y]| (x - 4.0).abs() + (y - 4.0).abs() < 1e-3)
+        );
         let camera = Camera::look_at(Point3::origin(), Point3::origin(), Vector3::zeros(), 8, 8, 0.8);
         assert!(camera.world_from_camera.rotation.coords.iter().all(|value| value.is_finite()));
     }

@@ -63,7 +63,9 @@ impl Mesh {
                 return Err(MeshError::VertexIndex { triangle, actual, vertices: vertices.len() });
             }
         }
-        let finite = |vertex: usize| vertices[vertex].iter().chain(normals[vertex].iter()).all(|value| value.is_finite());
+        let finite = |vertex: usize| {
+            vertices[vertex].iter().chain(normals[vertex].iter()).all(|value| value.is_finite())
+        };
         if let Some(vertex) = (0..vertices.len()).find(|&vertex| !finite(vertex)) {
             return Err(MeshError::NotFinite { vertex });
         }
@@ -122,7 +124,8 @@ impl Mesh {
             low = low.inf(&vertex.coords);
             high = high.sup(&vertex.coords);
         }
-        let bound_centre = if vertices.is_empty() { Point3::origin() } else { Point3::from((low + high) * 0.5) };
+        let bound_centre =
+            if vertices.is_empty() { Point3::origin() } else { Point3::from((low + high) * 0.5) };
         let bound_radius_m =
             vertices.iter().map(|vertex| (vertex - bound_centre).norm_squared()).fold(0.0, f32::max).sqrt();
         Self { vertices, normals, openness, triangles, bound_centre, bound_radius_m }
@@ -154,7 +157,8 @@ mod tests {
     #[test]
     fn merging_moves_and_renumbers() {
         let cube = Mesh::cuboid(Vector3::repeat(0.5));
-        let pair = Mesh::merge(&[(&cube, Isometry3::identity()), (&cube, Isometry3::translation(3.0, 0.0, 0.0))]);
+        let pair =
+            Mesh::merge(&[(&cube, Isometry3::identity()), (&cube, Isometry3::translation(3.0, 0.0, 0.0))]);
         assert_eq!(pair.triangles().len(), 24);
         let (centre, radius_m) = pair.bounding_sphere();
         assert!((centre.x - 1.5).abs() < 1e-6);

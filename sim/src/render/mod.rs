@@ -96,7 +96,12 @@ pub struct Light {
 
 impl Default for Light {
     fn default() -> Self {
-        Self { direction_to_light: Vector3::new(-0.35, 0.45, 1.0), intensity: 0.8, ambient: 0.42, tint: [1.0, 0.97, 0.92] }
+        Self {
+            direction_to_light: Vector3::new(-0.35, 0.45, 1.0),
+            intensity: 0.8,
+            ambient: 0.42,
+            tint: [1.0, 0.97, 0.92],
+        }
     }
 }
 

@@ -21,7 +21,7 @@ impl SensorNoise {
 }
 
 /// Standard deviation of the sum of four independent bytes.
-const BYTE_SUM_SIGMA: f32 = 147.799_19;
+const BYTE_SUM_SIGMA: f32 = 147.799_2;
 
 /// Multiplies each channel by its gain and adds nearly Gaussian grain of `sigma_counts` 8-bit steps (the sum of
 /// four uniform bytes, so never beyond ±3.5 sigma). The image follows from the next number of `rng` alone.

@@ -17,15 +17,14 @@ impl Affine {
     pub(super) fn from_isometry(isometry: &Isometry3<f32>) -> Self {
         let rotation = isometry.rotation.to_rotation_matrix();
         let shift = isometry.translation.vector;
-        let row = |index: usize| [rotation[(index, 0)], rotation[(index, 1)], rotation[(index, 2)], shift[index]];
+        let row =
+            |index: usize| [rotation[(index, 0)], rotation[(index, 1)], rotation[(index, 2)], shift[index]];
         Self { rows: [row(0), row(1), row(2)] }
     }
 
     /// The map that flattens the world onto `z = 0` along the light; `light.z` must be positive.
     pub(super) fn flatten(light: &Vector3<f32>) -> Self {
-        Self {
-            rows: [[1.0, 0.0, -light.x / light.z, 0.0], [0.0, 1.0, -light.y / light.z, 0.0], [0.0; 4]],
-        }
+        Self { rows: [[1.0, 0.0, -light.x / light.z, 0.0], [0.0, 1.0, -light.y / light.z, 0.0], [0.0; 4]] }
     }
 
     /// First `inner`, then `self`.
@@ -121,9 +120,11 @@ pub(super) fn project_vertices(
 ) {
     let first = camera_points.len();
     camera_points.extend(vertices.iter().map(|vertex| camera_from_mesh.apply(vertex)));
-    screen_points.extend(camera_points[first..].iter().map(|&point| {
-        if point[2] >= NEAR_M { lens.project(point) } else { ScreenPoint::default() }
-    }));
+    screen_points.extend(
+        camera_points[first..]
+            .iter()
+            .map(|&point| if point[2] >= NEAR_M { lens.project(point) } else { ScreenPoint::default() }),
+    );
 }
 
 /// The first pixel whose centre is not before `value`, from 0 to `limit`.
@@ -140,12 +141,16 @@ fn to_pixel(value: f32, limit: f32) -> usize {
 ///
 /// Edges shared by two triangles are walked from the same end by the same sums, so no pixel between them is missed.
 #[inline]
-fn scan(points: [ScreenPoint; 3], width: usize, height: usize, mut row: impl FnMut(usize, usize, usize, f32, f32)) {
+fn scan(
+    points: [ScreenPoint; 3],
+    width: usize,
+    height: usize,
+    mut row: impl FnMut(usize, usize, usize, f32, f32),
+) {
     let [a, b, c] = points;
     // Counter-clockwise from outside is clockwise on a screen whose y runs down.
     let area = (c.x - a.x) * (b.y - a.y) - (b.x - a.x) * (c.y - a.y);
-    // Written so that NaN fails.
-    if !(area > 0.0) {
+    if area.is_nan() || area <= 0.0 {
         return;
     }
     let (mut top, mut middle, mut bottom) = (a, b, c);

@@ -2,7 +2,7 @@
 
 use nalgebra::{Isometry3, Vector3};
 
-use super::table::{TableHit, TableView};
+use super::table::Ground;
 use super::{Instance, Light};
 
 /// How far above the table a surface must be to receive the room's full light, metres.
@@ -17,6 +17,8 @@ const CONTACT_DEPTH: f32 = 0.38;
 pub(super) struct Lighting {
     /// Unit direction to the light, in the world.
     pub(super) to_light: Vector3<f32>,
+    /// Its height above the horizon as a sine, at least 0.
+    elevation: f32,
     direct: [f32; 3],
     sky: [f32; 3],
     bounce: [f32; 3],
@@ -31,16 +33,18 @@ impl Lighting {
         let bounce = std::array::from_fn(|channel| {
             table_rgb[channel] * (0.6 * light.ambient + 0.35 * direct[channel] * to_light.z.max(0.0))
         });
-        Self { to_light, direct, sky, bounce }
+        Self { to_light, elevation: to_light.z.max(0.0), direct, sky, bounce }
     }
 
-    /// The table's colour under `edge` and `around` of shadow, both 0 to 255.
-    #[inline]
-    pub(super) fn table(&self, view: &TableView<'_>, hit: &TableHit, edge: u8, around: u8) -> [f32; 3] {
-        let lit = self.to_light.z.max(0.0) * (1.0 - SHADOW_DEPTH / 255.0 * f32::from(edge));
+    /// The colour of table and room under `edge` and `around` of shadow, both 0 to 255.
+    #[inline(always)]
+    pub(super) fn ground(&self, ground: &Ground, edge: u8, around: u8) -> [f32; 3] {
+        let lit = self.elevation * (1.0 - SHADOW_DEPTH / 255.0 * f32::from(edge));
         let open = 1.0 - CONTACT_DEPTH / 255.0 * f32::from(around);
-        let reflectance = view.reflectance(hit);
-        std::array::from_fn(|channel| reflectance[channel] * (self.direct[channel] * lit + self.sky[channel] * open))
+        std::array::from_fn(|channel| {
+            ground.table[channel] * (self.direct[channel] * lit + self.sky[channel] * open)
+                + ground.room[channel]
+        })
     }
 }
 
@@ -73,6 +77,13 @@ impl LocalLight {
     }
 }
 
+/// A share brought into 0 to `limit`. NaN, from a triangle seen edge-on, becomes 0.
+#[inline]
+fn at_most(share: f32, limit: f32) -> f32 {
+    let share = if share > 0.0 { share } else { 0.0 };
+    if share < limit { share } else { limit }
+}
+
 /// A point on a mesh, by its weights in a triangle.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SurfacePoint<'a> {
@@ -103,9 +114,8 @@ impl<'a> SurfacePoint<'a> {
         let inv = 1.0 / edge_b.dot(&across);
         let share_b = -a.dot(&across) * inv;
         let share_c = -direction.dot(&a.cross(&edge_b)) * inv;
-        // An edge-on triangle yields NaN; max and min then fall back to the first corner.
-        let share_b = share_b.max(0.0).min(1.0);
-        let share_c = share_c.max(0.0).min(1.0 - share_b);
+        let share_b = at_most(share_b, 1.0);
+        let share_c = at_most(share_c, 1.0 - share_b);
         let weights = [1.0 - share_b - share_c, share_b, share_c];
         let vertices = instance.mesh.vertices();
         let position = vertices[corners[0]].coords * weights[0]

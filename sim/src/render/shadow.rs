@@ -25,14 +25,21 @@ pub(super) struct ShadowMask {
 
 impl ShadowMask {
     /// Draws the mask for one view; `light` is the unit direction to the light.
-    pub(super) fn draw(&mut self, lens: &Lens, instances: &[Instance<'_>], light: &Vector3<f32>, camera_z: f32) {
+    pub(super) fn draw(
+        &mut self,
+        lens: &Lens,
+        instances: &[Instance<'_>],
+        light: &Vector3<f32>,
+        camera_z: f32,
+    ) {
         let pixels = lens.width * lens.height;
         for buffer in [&mut self.edge, &mut self.around] {
             buffer.clear();
             buffer.resize(pixels, 0);
         }
-        // Written so that NaN fails. From below, nothing shows the table.
-        if !(light.z >= LOWEST_LIGHT && camera_z > 0.0) {
+        // From below, nothing shows the table.
+        let visible = light.z >= LOWEST_LIGHT && camera_z > 0.0;
+        if !visible {
             return;
         }
         let camera_from_shadow = lens.camera_from_world.after(&Affine::flatten(light));
@@ -46,11 +53,12 @@ impl ShadowMask {
                 0.0,
             );
             // What lies wholly below the table cannot darken it.
-            if !(centre.z + radius > 0.0) || !lens.sees(&flat, radius / light.z) {
+            if centre.z + radius <= 0.0 || !lens.sees(&flat, radius / light.z) {
                 continue;
             }
             any = true;
-            let camera_from_mesh = camera_from_shadow.after(&Affine::from_isometry(&instance.world_from_mesh));
+            let camera_from_mesh =
+                camera_from_shadow.after(&Affine::from_isometry(&instance.world_from_mesh));
             self.camera_points.clear();
             self.screen_points.clear();
             project_vertices(
@@ -106,7 +114,10 @@ fn blur(image: &mut [u8], buffers: &mut BlurBuffers, width: usize, radius: usize
             continue;
         }
         padded[..radius].fill(u16::from(row[0]));
-        padded[radius..radius + width].iter_mut().zip(row).for_each(|(wide, &value)| *wide = u16::from(value));
+        padded[radius..radius + width]
+            .iter_mut()
+            .zip(row)
+            .for_each(|(wide, &value)| *wide = u16::from(value));
         padded[radius + width..].fill(u16::from(row[width - 1]));
         sums.clear();
         sums.resize(width, 0);
@@ -129,7 +140,8 @@ fn blur(image: &mut [u8], buffers: &mut BlurBuffers, width: usize, radius: usize
     }
     for (y, out) in image.chunks_exact_mut(width).enumerate() {
         let (entering, leaving) = (line(y as isize + reach + 1), line(y as isize - reach));
-        for (((value, sum), &enter), &leave) in out.iter_mut().zip(sums.iter_mut()).zip(entering).zip(leaving) {
+        for (((value, sum), &enter), &leave) in out.iter_mut().zip(sums.iter_mut()).zip(entering).zip(leaving)
+        {
             *value = mean(*sum);
             *sum = *sum + u16::from(enter) - u16::from(leave);
         }

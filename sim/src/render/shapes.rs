@@ -47,7 +47,8 @@ impl Builder {
         if face.norm() < 1e-14 {
             return;
         }
-        let outward = corners.iter().fold(Vector3::zeros(), |sum, &corner| sum + self.normals[corner as usize]);
+        let outward =
+            corners.iter().fold(Vector3::zeros(), |sum, &corner| sum + self.normals[corner as usize]);
         let [a, b, c] = corners;
         self.triangles.push(if face.dot(&outward.cast()) >= 0.0 { [a, b, c] } else { [a, c, b] });
     }
@@ -202,7 +203,8 @@ impl Mesh {
         builder.revolve(&[rim(0.0, -half, [0.0, -1.0]), rim(outer, -half, [0.0, -1.0])], segments);
         builder.revolve(&[rim(outer, -half, [1.0, 0.0]), rim(outer, half, [1.0, 0.0])], segments);
         builder.revolve(&[rim(outer, half, [0.0, 1.0]), rim(inner, half, [0.0, 1.0])], segments);
-        builder.revolve(&[inside(half, 0.8), inside((half + floor) * 0.5, 0.5), inside(floor, 0.34)], segments);
+        builder
+            .revolve(&[inside(half, 0.8), inside((half + floor) * 0.5, 0.5), inside(floor, 0.34)], segments);
         builder.revolve(&[ground(inner, 0.36), ground(0.0, 0.5)], segments);
         builder.build()
     }
@@ -224,7 +226,10 @@ impl Mesh {
         let handle = Self::torus_arc(handle_major, handle_minor, -quarter, quarter, (segments / 2).max(6), 8);
         // The rod ends inside the wall: hidden from outside and not through it.
         let wall_centre = (outer_radius + inner_radius) * 0.5;
-        Self::merge(&[(&cup, Isometry3::identity()), (&handle, Isometry3::translation(wall_centre, 0.0, 0.0))])
+        Self::merge(&[
+            (&cup, Isometry3::identity()),
+            (&handle, Isometry3::translation(wall_centre, 0.0, 0.0)),
+        ])
     }
 
     /// An open bowl along z, its wall a curve from a flat foot to the rim; metres; 4 triangles per segment and ring.
@@ -254,7 +259,10 @@ impl Mesh {
         let mut builder = Builder::default();
         builder.revolve(&[rim(0.0, -half, [0.0, -1.0]), rim(foot, -half, [0.0, -1.0])], segments);
         builder.revolve(&outside, segments);
-        builder.revolve(&[rim(rim_radius, half, [0.0, 1.0]), rim(rim_radius - wall, half, [0.0, 1.0])], segments);
+        builder.revolve(
+            &[rim(rim_radius, half, [0.0, 1.0]), rim(rim_radius - wall, half, [0.0, 1.0])],
+            segments,
+        );
         builder.revolve(&inside, segments);
         let ground = |radius| Rim { openness: 0.55, ..rim(radius, wall - half, [0.0, 1.0]) };
         builder.revolve(&[ground(foot * 0.6), ground(0.0)], segments);
@@ -320,7 +328,8 @@ mod tests {
     /// Six times the signed volume over six: positive only if the mesh is closed and turned outwards.
     fn volume(mesh: &Mesh) -> f64 {
         let corner = |index: u32| mesh.vertices()[index as usize].coords.cast::<f64>();
-        mesh.triangles().iter().map(|&[a, b, c]| corner(a).dot(&corner(b).cross(&corner(c)))).sum::<f64>() / 6.0
+        mesh.triangles().iter().map(|&[a, b, c]| corner(a).dot(&corner(b).cross(&corner(c)))).sum::<f64>()
+            / 6.0
     }
 
     #[test]

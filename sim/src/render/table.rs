@@ -69,35 +69,38 @@ const TEXELS_PER_PATCH: usize = 8;
 /// A tile of smooth noise, made once and the same on every machine.
 #[derive(Clone, Debug)]
 pub(super) struct NoiseTile {
-    texels: Vec<u8>,
+    texels: Box<[u8; TILE * TILE]>,
 }
 
 impl NoiseTile {
     pub(super) fn new() -> Self {
         let coarse = Lattice::new(TILE / TEXELS_PER_PATCH, 0x2545_f491_4f6c_dd1d);
         let fine = Lattice::new(TILE / TEXELS_PER_PATCH * 2, 0x9e37_79b9_7f4a_7c15);
-        let texels = (0..TILE * TILE)
-            .map(|index| {
-                let (x, y) = ((index % TILE) as f32, (index / TILE) as f32);
-                let patch = 1.0 / TEXELS_PER_PATCH as f32;
-                let value =
-                    0.65 * coarse.sample(x * patch, y * patch) + 0.35 * fine.sample(x * 2.0 * patch, y * 2.0 * patch);
-                (value * 255.0 + 0.5) as u8
-            })
-            .collect();
+        let mut texels = Box::new([0; TILE * TILE]);
+        for (index, texel) in texels.iter_mut().enumerate() {
+            let patch = 1.0 / TEXELS_PER_PATCH as f32;
+            let (x, y) = ((index % TILE) as f32 * patch, (index / TILE) as f32 * patch);
+            let value = 0.65 * coarse.sample(x, y) + 0.35 * fine.sample(2.0 * x, 2.0 * y);
+            *texel = (value * 255.0 + 0.5) as u8;
+        }
         Self { texels }
     }
 
     /// The noise at a position in patches, 0 to 1, by bilinear interpolation.
     #[inline]
     fn sample(&self, x: f32, y: f32) -> f32 {
-        let (x, y) = (x * TEXELS_PER_PATCH as f32, y * TEXELS_PER_PATCH as f32);
-        let (column, row) = (floor(x), floor(y));
-        let (fx, fy) = (x - column as f32, y - row as f32);
-        let wrap = |value: i32| value as usize & (TILE - 1);
-        let (left, right) = (wrap(column), wrap(column.wrapping_add(1)));
-        let (upper, lower) = (wrap(row) * TILE, wrap(row.wrapping_add(1)) * TILE);
-        let texel = |index: usize| f32::from(self.texels[index]);
+        // 1.5 * 2^23: adding it leaves an integer in the low bits, without a checked cast. Where the sum rounds up
+        // at a whole number, the share is 1 of the texel before: the same value.
+        const SHIFT: f32 = 12_582_912.0;
+        let split = |value: f32| {
+            let shifted = (value * TEXELS_PER_PATCH as f32 - 0.5) + SHIFT;
+            let share = value * TEXELS_PER_PATCH as f32 - (shifted - SHIFT);
+            (shifted.to_bits() as usize & (TILE - 1), share)
+        };
+        let ((left, fx), (row, fy)) = (split(x), split(y));
+        let right = (left + 1) & (TILE - 1);
+        let (upper, lower) = (row * TILE, ((row + 1) & (TILE - 1)) * TILE);
+        let texel = |index: usize| f32::from(self.texels[index & (TILE * TILE - 1)]);
         let top = texel(upper + left) + (texel(upper + right) - texel(upper + left)) * fx;
         let bottom = texel(lower + left) + (texel(lower + right) - texel(lower + left)) * fx;
         (top + (bottom - top) * fy) * (1.0 / 255.0)
@@ -174,10 +177,21 @@ pub(super) struct TableView<'a> {
     filtered: bool,
 }
 
+/// What a ray sees where no mesh is, before light and shadow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ground {
+    /// Reflectance of the table times its share of the pixel.
+    pub(super) table: [f32; 3],
+    /// Light from the room times its share of the pixel.
+    pub(super) room: [f32; 3],
+    /// Depth of the table in metres; infinite where it is missed.
+    pub(super) depth_m: f32,
+}
+
 /// Where a pixel's ray meets the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TableHit {
-    pub(super) depth_m: f32,
+    depth_m: f32,
     /// Position on the table, metres from its centre.
     local: [f32; 2],
     /// Extent of the pixel on the table along x and y, metres; 0 where nothing asks for it.
@@ -197,9 +211,9 @@ impl<'a> TableView<'a> {
         let eye = Point3::from(world_from_camera.translation.vector);
         let scale_m = match look.pattern {
             TablePattern::Plain => 1.0,
-            TablePattern::Checker { scale_m } | TablePattern::Stripes { scale_m } | TablePattern::Noise { scale_m } => {
-                scale_m
-            }
+            TablePattern::Checker { scale_m }
+            | TablePattern::Stripes { scale_m }
+            | TablePattern::Noise { scale_m } => scale_m,
         };
         Self {
             look,
@@ -220,12 +234,27 @@ impl<'a> TableView<'a> {
         self.forward + self.right * ray[0] + self.down * ray[1]
     }
 
+    /// Table or room along a ray.
+    #[inline(always)]
+    pub(super) fn ground(&self, ray: [f32; 2], background: &[f32; 3]) -> Ground {
+        let Some(hit) = self.hit(ray) else {
+            return Ground { table: [0.0; 3], room: self.room(ray, background), depth_m: f32::INFINITY };
+        };
+        let mut ground = Ground { table: self.reflectance(&hit), room: [0.0; 3], depth_m: hit.depth_m };
+        if hit.coverage < 1.0 {
+            ground.table = ground.table.map(|value| value * hit.coverage);
+            ground.room = self.room(ray, background).map(|value| value * (1.0 - hit.coverage));
+        }
+        ground
+    }
+
     /// The table along a ray, unless it is missed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hit(&self, ray: [f32; 2]) -> Option<TableHit> {
         let direction = self.direction(ray);
         let inv_depth = -direction.z * self.inv_eye_z;
-        if !(self.eye.z > 0.0 && inv_depth > 1e-3) {
+        let ahead = self.eye.z > 0.0 && inv_depth > 1e-3;
+        if !ahead {
             return None;
         }
         let depth = 1.0 / inv_depth;
@@ -244,8 +273,10 @@ impl<'a> TableView<'a> {
         let slide_y = self.down.z * self.inv_eye_z * depth;
         let step = self.pixel * depth;
         hit.footprint = [
-            ((self.right.x + direction.x * slide_x).abs() + (self.down.x + direction.x * slide_y).abs()) * step,
-            ((self.right.y + direction.y * slide_x).abs() + (self.down.y + direction.y * slide_y).abs()) * step,
+            ((self.right.x + direction.x * slide_x).abs() + (self.down.x + direction.x * slide_y).abs())
+                * step,
+            ((self.right.y + direction.y * slide_x).abs() + (self.down.y + direction.y * slide_y).abs())
+                * step,
         ];
         if !well_inside {
             let share = |axis: usize| (margin[axis] / hit.footprint[axis] + 0.5).clamp(0.0, 1.0);
@@ -256,8 +287,8 @@ impl<'a> TableView<'a> {
     }
 
     /// Reflectance of the table where it was hit.
-    #[inline]
-    pub(super) fn reflectance(&self, hit: &TableHit) -> [f32; 3] {
+    #[inline(always)]
+    fn reflectance(&self, hit: &TableHit) -> [f32; 3] {
         let scaled = |axis: usize| (hit.local[axis] * self.inv_scale, hit.footprint[axis] * self.inv_scale);
         let share = match self.look.pattern {
             TablePattern::Plain => return self.look.rgb_a,
@@ -278,8 +309,8 @@ impl<'a> TableView<'a> {
     }
 
     /// The room along a ray that misses the table: a wall that brightens upwards, a darker floor.
-    #[inline]
-    pub(super) fn room(&self, ray: [f32; 2], background: &[f32; 3]) -> [f32; 3] {
+    #[inline(never)]
+    fn room(&self, ray: [f32; 2], background: &[f32; 3]) -> [f32; 3] {
         let direction = self.direction(ray);
         let rise = direction.z / direction.norm();
         // The seam between floor and wall lies a little below the horizon and is soft.
@@ -305,7 +336,8 @@ mod tests {
     #[test]
     fn noise_stays_in_range_and_varies() {
         let tile = NoiseTile::new();
-        let samples: Vec<f32> = (0..1000).map(|step| tile.sample(step as f32 * 0.37 - 90.0, step as f32 * -0.11)).collect();
+        let samples: Vec<f32> =
+            (0..1000).map(|step| tile.sample(step as f32 * 0.37 - 90.0, step as f32 * -0.11)).collect();
         assert!(samples.iter().all(|value| (0.0..=1.0).contains(value)));
         assert!(samples.iter().any(|&value| value < 0.3) && samples.iter().any(|&value| value > 0.7));
     }

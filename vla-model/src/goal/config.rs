@@ -76,10 +76,10 @@ impl GoalModelConfig {
     pub fn standard(word_vocabulary: usize, max_words: usize) -> Self {
         Self {
             image_px: 96,
-            scene_channels: 64,
+            scene_channels: 48,
             scene_blocks: 3,
-            wrist_embed: 64,
-            wrist_channels: 96,
+            wrist_embed: 48,
+            wrist_channels: 80,
             wrist_blocks: 3,
             queries: 4,
             width: 192,
@@ -156,6 +156,21 @@ impl GoalModelConfig {
             });
         }
         Ok(())
+    }
+
+    /// Fewer values than any model of these sizes has, from its large matrices alone. Saturates.
+    pub(crate) fn least_parameters(&self) -> usize {
+        let product = |factors: &[usize]| factors.iter().fold(1_usize, |all, factor| all.saturating_mul(*factor));
+        [
+            product(&[self.layers + self.text_layers, 4, self.width, self.width]),
+            product(&[self.layers + self.text_layers, 2, self.width, self.mlp_width]),
+            product(&[self.word_vocabulary, self.width]),
+            product(&[self.token_vocabulary, self.width]),
+            product(&[self.scene_blocks, 10, self.scene_channels, self.scene_channels]),
+            product(&[self.wrist_blocks, 10, self.wrist_channels, self.wrist_channels]),
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 
     /// Checks that this build can feed and read such a model: its slots, vocabulary and features

@@ -7,23 +7,32 @@ use rand_chacha::ChaCha8Rng;
 
 /// Draws parameters one after another from one stream.
 pub(crate) struct Init<'a> {
-    rng: ChaCha8Rng,
+    /// Absent where the weights will be replaced anyway: drawing them takes a while.
+    rng: Option<ChaCha8Rng>,
     device: &'a Device,
 }
 
 impl<'a> Init<'a> {
     pub(crate) fn new(seed: u64, device: &'a Device) -> Self {
-        Self { rng: ChaCha8Rng::seed_from_u64(seed), device }
+        Self { rng: Some(ChaCha8Rng::seed_from_u64(seed)), device }
+    }
+
+    /// All weights zero.
+    pub(crate) fn blank(device: &'a Device) -> Self {
+        Self { rng: None, device }
     }
 
     /// Normally distributed values of the given standard deviation.
     pub(crate) fn normal<const D: usize>(&mut self, shape: [usize; D], deviation: f32) -> Param<Tensor<D>> {
         let count: usize = shape.iter().product();
+        let Some(rng) = &mut self.rng else {
+            return self.constant(shape, 0.0);
+        };
         let mut values = Vec::with_capacity(count + 1);
         while values.len() < count {
             // Box and Muller, "A note on the generation of random normal deviates", 1958.
-            let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
-            let (sin, cos) = (std::f64::consts::TAU * self.unit()).sin_cos();
+            let radius = (-2.0 * (1.0 - unit(rng)).ln()).sqrt();
+            let (sin, cos) = (std::f64::consts::TAU * unit(rng)).sin_cos();
             values.push((radius * cos) as f32 * deviation);
             values.push((radius * sin) as f32 * deviation);
         }
@@ -46,8 +55,9 @@ impl<'a> Init<'a> {
         let count = shape.iter().product();
         Param::from_tensor(Tensor::from_data(TensorData::new(vec![value; count], shape), self.device))
     }
+}
 
-    fn unit(&mut self) -> f64 {
-        (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
-    }
+/// Uniform in 0..1.
+fn unit(rng: &mut ChaCha8Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -13,12 +13,21 @@
 //! | [`features`] | observation to numbers |
 //! | `vision`, `text`, `grounding`, `transformer` | the parts of the network |
 //! | [`model`] | the network, its inputs, its forward pass |
+//! | [`policy`] | the model as a policy |
+//! | `batch`, `loss`, `train` (feature `train`) | labelled batches, losses, the training step |
 
+#[cfg(feature = "train")]
+pub mod batch;
 pub mod config;
 pub mod features;
 mod grounding;
 mod init;
+#[cfg(feature = "train")]
+pub mod loss;
 pub mod model;
+pub mod policy;
 mod text;
+#[cfg(feature = "train")]
+pub mod train;
 mod transformer;
 mod vision;

@@ -91,9 +91,15 @@ impl Constants {
 impl GoalNet {
     /// Seeded random weights; the same seed gives the same weights on every device.
     pub(crate) fn init(config: &GoalModelConfig, seed: u64, device: &Device) -> Self {
-        let mut init = Init::new(seed, device);
-        let init = &mut init;
-        let c = config;
+        Self::build(&mut Init::new(seed, device), config)
+    }
+
+    /// All weights zero, to be replaced by those of a file.
+    pub(crate) fn blank(config: &GoalModelConfig, device: &Device) -> Self {
+        Self::build(&mut Init::blank(device), config)
+    }
+
+    fn build(init: &mut Init<'_>, c: &GoalModelConfig) -> Self {
         let dense_classes = DENSE_KINDS + DENSE_COLORS;
         Self {
             scene: Tower::init(init, c.scene_grid(), PATCH_LEN, c.scene_channels, None, c.scene_blocks),
@@ -406,5 +412,5 @@ pub(crate) fn check_words(words: &[i32], vocabulary: usize) -> Result<(), Forwar
 /// Waits for a tensor and gives its values.
 pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ForwardError> {
     let data = tensor.try_into_data().map_err(|error| ForwardError::Device { reason: format!("{error:?}") })?;
-    data.into_vec().map_err(|error| ForwardError::Device { reason: format!("{error:?}") })
+    data.try_into_vec().map_err(|error| ForwardError::Device { reason: format!("{error:?}") })
 }

@@ -10,7 +10,7 @@
 //! with finite differences.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Device, Tensor, activation};
 
 use super::features::padded_cells;
 use super::init::Init;
@@ -146,7 +146,7 @@ impl Tower {
             let [rows, channels] = d_map.dims();
             let d_pointwise = hidden.clone().transpose().matmul(d_map.clone());
             let d_hidden = d_map.clone().matmul(block.pointwise.val().transpose());
-            let d_hidden = d_hidden.mask_fill(hidden.lower_equal_elem(0.0), 0.0);
+            let d_hidden = d_hidden * hidden.sign();
             let d_bias = d_hidden.clone().sum_dim(0).reshape([channels]);
             let d_conv = (0..3)
                 .map(|row| {
@@ -169,7 +169,7 @@ impl Tower {
             (Some(merge), Some(joined)) => {
                 let d_merge = joined.clone().transpose().matmul(d_map.clone());
                 let d_joined = d_map.matmul(merge.val().transpose());
-                (d_joined.mask_fill(joined.lower_equal_elem(0.0), 0.0), Some(d_merge))
+                (d_joined * joined.sign(), Some(d_merge))
             }
             _ => (d_map, None),
         };
@@ -217,17 +217,23 @@ fn pad_rows(map: Tensor<2>, grid: usize) -> Tensor<1> {
 }
 
 /// The three cells of neighbourhood row `row` (0 above, 1 level, 2 below) of each of `rows` cells:
-/// an overlapping view `[rows, 3 × channels]` of the buffer of [`pad_rows`].
+/// `[rows, 3 × channels]`, an overlapping view of the buffer of [`pad_rows`] where the backend can.
 fn view(buffer: &Tensor<1>, row: usize, rows: usize, channels: usize, grid: usize) -> Tensor<2> {
-    let start = row * (grid + 1) * channels;
-    let len = (rows + 2) * channels;
-    buffer.clone().slice([start..start + len]).unfold(0, 3 * channels, channels)
+    let start = row * (grid + 1);
+    if buffer.device() == Device::flex() {
+        let (start, len) = (start * channels, (rows + 2) * channels);
+        return buffer.clone().narrow(0, start, len).unfold(0, 3 * channels, channels);
+    }
+    // The shader backend's matrix product wants rows that do not overlap.
+    let [len] = buffer.dims();
+    let cells = buffer.clone().reshape([len / channels, channels]);
+    Tensor::cat((0..3).map(|column| cells.clone().narrow(0, start + column, rows)).collect(), 1)
 }
 
 fn conv(buffer: &Tensor<1>, weight: &Tensor<3>, rows: usize, grid: usize) -> Tensor<2> {
     let [_, wide, channels_out] = weight.dims();
     let part = |row: usize| {
-        let weight = weight.clone().slice([row..row + 1]).reshape([wide, channels_out]);
+        let weight = weight.clone().narrow(0, row, 1).reshape([wide, channels_out]);
         view(buffer, row, rows, wide / 3, grid).matmul(weight)
     };
     part(0) + part(1) + part(2)
@@ -240,4 +246,167 @@ fn turn(weight: Tensor<3>, channels: usize) -> Tensor<3> {
         .flip([0, 1])
         .swap_dims(2, 3)
         .reshape([3, 3 * channels, channels])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use burn::tensor::TensorData;
+
+    use super::super::features::padded_index;
+    use super::*;
+
+    const GRID: usize = 3;
+    const BATCH: usize = 2;
+    const PATCH: usize = 5;
+
+    fn wave(count: usize, phase: f32) -> Vec<f32> {
+        (0..count).map(|at| (at as f32 * 0.7 + phase).sin()).collect()
+    }
+
+    /// Patches with zero padding, `[batch × padded cells × group, PATCH]`.
+    fn patches(group: usize, device: &Device) -> Tensor<2> {
+        let cells = padded_cells(GRID);
+        let mut values = wave(BATCH * cells * group * PATCH, 0.3);
+        for sample in 0..BATCH {
+            for row in 0..=GRID {
+                for column in 0..=GRID {
+                    if row == GRID || column == GRID {
+                        let at = (sample * cells + padded_index(GRID, row, column)) * group * PATCH;
+                        values[at..at + group * PATCH].fill(0.0);
+                    }
+                }
+            }
+        }
+        Tensor::from_data(TensorData::new(values, [BATCH * cells * group, PATCH]), device)
+    }
+
+    fn tower(merge: bool, device: &Device) -> Tower {
+        let mut tower = Tower::init(&mut Init::new(9, device), GRID, PATCH, 4, merge.then_some(6), 2);
+        for block in &mut tower.blocks {
+            let [channels] = block.bias.dims();
+            let bias = TensorData::new(wave(channels, 1.0), [channels]);
+            block.bias = Param::from_tensor(Tensor::from_data(bias, device));
+        }
+        tower
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
+    /// A loss that weighs all real cells differently, and its gradient (zero on the padding).
+    fn probe(map: &Tensor<2>) -> Tensor<2> {
+        let [rows, channels] = map.dims();
+        let cells = padded_cells(GRID);
+        let mut weights = wave(rows * channels, 0.9);
+        for (at, value) in weights.iter_mut().enumerate() {
+            let cell = at / channels % cells;
+            if cell / (GRID + 1) == GRID || cell % (GRID + 1) == GRID {
+                *value = 0.0;
+            }
+        }
+        Tensor::from_data(TensorData::new(weights, [rows, channels]), &map.device())
+    }
+
+    /// Convolution by its definition, on the unpadded map.
+    #[test]
+    fn the_convolution_is_the_textbook_one() {
+        let device = Device::flex();
+        let channels = 2;
+        let cells = padded_cells(GRID);
+        let real = |row: usize, column: usize| row < GRID && column < GRID;
+        let mut map = wave(BATCH * cells * channels, 0.1);
+        for (at, value) in map.iter_mut().enumerate() {
+            let cell = at / channels % cells;
+            if !real(cell / (GRID + 1), cell % (GRID + 1)) {
+                *value = 0.0;
+            }
+        }
+        let weight = wave(3 * 3 * channels * 3, 0.4);
+        let shape = [BATCH * cells, channels];
+        let tensor = Tensor::<2>::from_data(TensorData::new(map.clone(), shape), &device);
+        let kernel = Tensor::from_data(TensorData::new(weight.clone(), [3, 3 * channels, 3]), &device);
+        let out = values(conv(&pad_rows(tensor, GRID), &kernel, BATCH * cells, GRID));
+        for sample in 0..BATCH {
+            for (row, column, to) in (0..27_usize).map(|i| (i / 9, i / 3 % 3, i % 3)) {
+                let mut expected = 0.0;
+                for (dy, dx, from) in (0..18_usize).map(|i| (i / 6, i / 2 % 3, i % 2)) {
+                    let (y, x) = ((row + dy).wrapping_sub(1), (column + dx).wrapping_sub(1));
+                    if real(y, x) {
+                        let cell = sample * cells + padded_index(GRID, y, x);
+                        expected += map[cell * channels + from] * weight[((dy * 3 + dx) * channels + from) * 3 + to];
+                    }
+                }
+                let actual = out[(sample * cells + padded_index(GRID, row, column)) * 3 + to];
+                assert!((actual - expected).abs() < 1e-4, "{actual} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_map_is_zero_on_the_padding() {
+        let device = Device::flex();
+        for merge in [false, true] {
+            let map = tower(merge, &device).forward(patches(if merge { 4 } else { 1 }, &device), BATCH);
+            let padding = probe(&map).equal_elem(0.0).float();
+            assert!(values((map * padding).abs().sum())[0] < 1e-6);
+        }
+    }
+
+    /// Moves one weight of a parameter and compares the change of the loss with the gradient.
+    #[test]
+    fn the_written_gradient_agrees_with_finite_differences() {
+        let device = Device::flex();
+        for merge in [false, true] {
+            let tower = tower(merge, &device);
+            let input = patches(if merge { 4 } else { 1 }, &device);
+            let loss = |tower: &Tower| {
+                let map = tower.forward(input.clone(), BATCH);
+                let weights = probe(&map);
+                f64::from(values((map * weights).sum())[0])
+            };
+            let (map, tape) = tower.forward_taped(input.clone(), BATCH);
+            let grads = tower.backward(tape, probe(&map), BATCH);
+            let mut checked = 0;
+            let mut check = |gradient: Vec<f32>, moved: &dyn Fn(usize, f32) -> Tower| {
+                for at in (0..gradient.len()).step_by(gradient.len() / 5 + 1) {
+                    let step = 2e-3;
+                    let slope = (loss(&moved(at, step)) - loss(&moved(at, -step))) / (2.0 * f64::from(step));
+                    let written = f64::from(gradient[at]);
+                    assert!((slope - written).abs() < 0.03 * (1.0 + slope.abs()), "{slope} {written}");
+                    checked += 1;
+                }
+            };
+            check(values(grads.embed), &|at, by| Tower { embed: moved(&tower.embed, at, by), ..tower.clone() });
+            check(values(grads.position), &|at, by| Tower {
+                position: moved(&tower.position, at, by),
+                ..tower.clone()
+            });
+            if let (Some(gradient), Some(merge)) = (grads.merge, &tower.merge) {
+                check(values(gradient), &|at, by| Tower { merge: Some(moved(merge, at, by)), ..tower.clone() });
+            }
+            for (index, (conv, bias, pointwise)) in grads.blocks.into_iter().enumerate() {
+                let block = |change: &dyn Fn(&mut ConvBlock)| {
+                    let mut tower = tower.clone();
+                    change(&mut tower.blocks[index]);
+                    tower
+                };
+                check(values(conv), &|at, by| block(&|block| block.conv = moved(&block.conv, at, by)));
+                check(values(bias), &|at, by| block(&|block| block.bias = moved(&block.bias, at, by)));
+                check(values(pointwise), &|at, by| {
+                    block(&|block| block.pointwise = moved(&block.pointwise, at, by))
+                });
+            }
+            assert!(checked >= 30);
+        }
+    }
+
+    fn moved<const D: usize>(param: &Param<Tensor<D>>, at: usize, by: f32) -> Param<Tensor<D>> {
+        let value = param.val();
+        let shape = value.dims();
+        let mut numbers = values(value.clone());
+        numbers[at] += by;
+        Param::from_tensor(Tensor::from_data(TensorData::new(numbers, shape), &value.device()))
+    }
 }

@@ -204,8 +204,10 @@ fn hash(parts: &[&str]) -> u64 {
 
 /// A pronounceable word that no table knows.
 pub(super) fn invented_word<R: Rng + ?Sized>(rng: &mut R) -> String {
-    const STARTS: [&str; 20] =
-        ["b", "bl", "d", "dr", "f", "fl", "g", "gr", "k", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "v", "z"];
+    const STARTS: [&str; 20] = [
+        "b", "bl", "d", "dr", "f", "fl", "g", "gr", "k", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "v",
+        "z",
+    ];
     const VOWELS: [&str; 8] = ["a", "e", "i", "o", "u", "oo", "ea", "ai"];
     const ENDS: [&str; 10] = ["", "n", "r", "s", "ck", "l", "m", "t", "p", "x"];
     for _ in 0..20 {
@@ -234,7 +236,8 @@ fn tidy(text: &str) -> String {
         if !tidy.is_empty() {
             tidy.push(' ');
         }
-        let before_vowel = words.get(index + 1).is_some_and(|next| next.starts_with(['a', 'e', 'i', 'o', 'u']));
+        let before_vowel =
+            words.get(index + 1).is_some_and(|next| next.starts_with(['a', 'e', 'i', 'o', 'u']));
         tidy.push_str(if *word == "a" && before_vowel { "an" } else { word });
     }
     tidy.trim_end_matches([',', ':']).to_owned()

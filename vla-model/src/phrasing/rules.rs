@@ -282,7 +282,14 @@ pub(crate) const PICK_RULES: &[Rule] = &[
     rule("raising", &[o(5, "picking"), o(3, "lifting"), o(1, "holding"), o(1, "raising")]),
     rule(
         "lifted",
-        &[o(5, "picked up"), o(3, "lifted"), o(2, "lifted up"), o(1, "grabbed"), o(1, "raised"), o(1, "taken")],
+        &[
+            o(5, "picked up"),
+            o(3, "lifted"),
+            o(2, "lifted up"),
+            o(1, "grabbed"),
+            o(1, "raised"),
+            o(1, "taken"),
+        ],
     ),
     rule(
         "want",
@@ -386,9 +393,35 @@ pub(crate) const PICK_RULES: &[Rule] = &[
 /// Ways of naming a kind of object; the plain one first.
 pub(crate) const fn nouns(object: Object) -> &'static [Choice] {
     match object {
-        Object::Mug => const { &[o(24, "mug"), o(7, "cup"), o(3, "coffee mug"), o(3, "coffee cup"), o(1, "tankard"), o(1, "teacup"), o(1, "tea mug")] },
-        Object::Cube => const { &[o(24, "cube"), o(6, "block"), o(5, "box"), o(2, "brick"), o(2, "toy block"), o(1, "dice"), o(1, "building block")] },
-        Object::Bowl => const { &[o(24, "bowl"), o(5, "dish"), o(3, "basin"), o(2, "soup bowl"), o(1, "cereal bowl")] },
+        Object::Mug => {
+            const {
+                &[
+                    o(24, "mug"),
+                    o(7, "cup"),
+                    o(3, "coffee mug"),
+                    o(3, "coffee cup"),
+                    o(1, "tankard"),
+                    o(1, "teacup"),
+                    o(1, "tea mug"),
+                ]
+            }
+        }
+        Object::Cube => {
+            const {
+                &[
+                    o(24, "cube"),
+                    o(6, "block"),
+                    o(5, "box"),
+                    o(2, "brick"),
+                    o(2, "toy block"),
+                    o(1, "dice"),
+                    o(1, "building block"),
+                ]
+            }
+        }
+        Object::Bowl => {
+            const { &[o(24, "bowl"), o(5, "dish"), o(3, "basin"), o(2, "soup bowl"), o(1, "cereal bowl")] }
+        }
     }
 }
 

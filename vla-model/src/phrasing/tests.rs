@@ -108,8 +108,9 @@ fn the_same_seed_gives_the_same_phrases() {
 
 #[test]
 fn the_splits_share_no_template_and_no_sentence() {
-    let (train, held_out) = (samples(Split::Train, 400_000), samples(Split::HeldOut, 400_000));
-    let templates = |phrases: &[Phrase]| phrases.iter().map(|phrase| phrase.template.clone()).collect::<BTreeSet<_>>();
+    let (train, held_out) = (samples(Split::Train, 40_000), samples(Split::HeldOut, 40_000));
+    let templates =
+        |phrases: &[Phrase]| phrases.iter().map(|phrase| phrase.template.clone()).collect::<BTreeSet<_>>();
     let (a, b) = (templates(&train), templates(&held_out));
     assert!(a.len() > 3000 && b.len() > 3000, "{} and {} templates", a.len(), b.len());
     assert_eq!(a.intersection(&b).next(), None);
@@ -122,7 +123,7 @@ fn the_splits_share_no_template_and_no_sentence() {
 #[test]
 fn every_word_is_learnt_in_training() {
     let known = |split| -> BTreeSet<u16> {
-        let ids = samples(split, 500_000);
+        let ids = samples(split, 60_000);
         ids.iter().flat_map(|phrase| encode(&phrase.text).ids).collect()
     };
     let train = known(Split::Train);
@@ -136,7 +137,7 @@ fn what_reads_the_same_means_the_same() {
     let mut meanings: BTreeMap<String, Phrase> = BTreeMap::new();
     let mut conflicts = Vec::new();
     for split in [Split::Train, Split::HeldOut] {
-        for phrase in samples(split, 500_000) {
+        for phrase in samples(split, 60_000) {
             let read = text_of(&encode(&phrase.text));
             let first = meanings.entry(read).or_insert_with(|| phrase.clone());
             if first.meaning != phrase.meaning {
@@ -144,7 +145,12 @@ fn what_reads_the_same_means_the_same() {
             }
         }
     }
-    assert!(conflicts.is_empty(), "{} conflicts, such as {:#?}", conflicts.len(), &conflicts[..conflicts.len().min(12)]);
+    assert!(
+        conflicts.is_empty(),
+        "{} conflicts, such as {:#?}",
+        conflicts.len(),
+        &conflicts[..conflicts.len().min(12)]
+    );
 }
 
 #[test]
@@ -156,10 +162,15 @@ fn phrases_name_their_target_and_fit() {
             assert!(!phrase.text.contains(['{', '}']), "{}", phrase.text);
             let Meaning::Pick { color, object } = phrase.meaning else { continue };
             let read = format!(" {} ", words.join(" "));
-            let named = |choices: &[Choice]| choices.iter().any(|choice| read.contains(&format!(" {} ", choice.body)));
+            let named = |choices: &[Choice]| {
+                choices.iter().any(|choice| read.contains(&format!(" {} ", choice.body)))
+            };
             // A stray word may part a name of two words, so its last word is enough.
             let tail = |choices: &[Choice]| {
-                choices.iter().filter_map(|choice| choice.body.split(' ').next_back()).any(|word| read.contains(&format!(" {word} ")))
+                choices
+                    .iter()
+                    .filter_map(|choice| choice.body.split(' ').next_back())
+                    .any(|word| read.contains(&format!(" {word} ")))
             };
             assert!(named(nouns(object)) || tail(nouns(object)), "{}", phrase.text);
             assert!(named(hues(color)) || tail(hues(color)), "{}", phrase.text);
@@ -169,9 +180,12 @@ fn phrases_name_their_target_and_fit() {
 
 #[test]
 fn the_plainest_wording_is_in_training() {
-    let canonical: BTreeSet<String> =
-        Color::ALL.iter().flat_map(|color| Object::ALL.iter().map(|object| canonical(*color, *object))).collect();
-    let read: BTreeSet<String> = samples(Split::Train, 60_000).iter().map(|phrase| text_of(&encode(&phrase.text))).collect();
+    let canonical: BTreeSet<String> = Color::ALL
+        .iter()
+        .flat_map(|color| Object::ALL.iter().map(|object| canonical(*color, *object)))
+        .collect();
+    let read: BTreeSet<String> =
+        samples(Split::Train, 60_000).iter().map(|phrase| text_of(&encode(&phrase.text))).collect();
     let seen = canonical.intersection(&read).count();
     assert!(seen >= 20, "{seen} of {} seen", canonical.len());
 }

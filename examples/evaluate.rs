@@ -1,0 +1,301 @@
+//! Evaluates a model in closed loop on scenes that it was never trained on, in lockstep.
+//!
+//! `cargo run --release --example evaluate -- --help` documents the keys of the JSON file.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports its progress")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Parser, ValueEnum};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use reflexarc_examples::episode::{self, Episode, EpisodeResult, Lent};
+use reflexarc_examples::{translate, wilson};
+use reflexarc_sim::node::Faults;
+use reflexarc_sim::object::{Kind, Paint};
+use reflexarc_sim::scene::Scene;
+use reflexarc_vla_model::device::DeviceChoice;
+use reflexarc_vla_model::goal::policy::GoalPolicy;
+use reflexarc_vla_model::phrasing::{self, Split};
+use serde::Serialize;
+
+/// The words in which the robot is told.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Phrasing {
+    /// "pick up the red mug".
+    Canonical,
+    /// Random phrasings of the kind that training used.
+    Train,
+    /// Random phrasings from the part of the grammar that was kept out of training.
+    HeldOut,
+}
+
+/// What is taken away to see whether the model does the work.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ablation {
+    /// Nothing.
+    None,
+    /// Random weights of the same shape.
+    RandomWeights,
+    /// The instruction names another object of the scene; that one must be lifted.
+    OtherObject,
+    /// Both cameras deliver black frames; the arm must hold.
+    BlackCameras,
+    /// The instruction names an object that is not there; the arm must hold.
+    AbsentObject,
+}
+
+/// Evaluates the goal model: "pick up the {colour} {mug|cube}" among distractors.
+#[derive(Parser)]
+#[command(after_help = "Keys of the JSON file:
+  suite, phrasing, ablation, seed, model, model_hash   what was run
+  episodes         number of episodes
+  successes        target lifted 10 cm and held for 1 s
+  success_rate     successes / episodes
+  wilson_low, wilson_high   95 % interval of the success rate
+  wrong_object     episodes in which another object was lifted
+  outcomes         how many episodes ended in each way
+  held             episodes in which the arm never left its starting posture
+  mean_time_to_success_s    simulated seconds
+  decisions, refused        decisions made, and refused by the audit
+  digest           hash over all episodes' results and final states
+  results          for each episode: seed, instruction, outcome, time_to_success_s, ...
+  timing           wall-clock figures; all else is the same on each run
+
+Examples:
+  evaluate --suite pick --episodes 200 --seed 1000 --json out/pick.json
+  evaluate --episodes 20 --instruction 'would you hand me the {colour} {object}'
+  evaluate --episodes 50 --ablation random-weights")]
+struct Arguments {
+    /// The task suite; `pick` is the only one so far.
+    #[arg(long, default_value = "pick", value_parser = ["pick"])]
+    suite: String,
+    /// Number of episodes; each has a scene of its own.
+    #[arg(long, default_value_t = 50)]
+    episodes: usize,
+    /// Seed of the first scene; the next ones follow. Training uses seeds from 1,000,000 on.
+    #[arg(long, default_value_t = 1000)]
+    seed: u64,
+    /// Weights file.
+    #[arg(long, default_value = "vla-model/weights/goal.safetensors")]
+    model: PathBuf,
+    /// Where to run the model.
+    #[arg(long, default_value = "cpu", value_parser = ["cpu", "gpu", "auto"])]
+    device: String,
+    /// Writes the results here.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What to tell the robot, with {colour} and {object} filled in from the scene's target.
+    #[arg(long)]
+    instruction: Option<String>,
+    /// Which phrasings to use where --instruction gives none.
+    #[arg(long, value_enum, default_value = "canonical")]
+    phrasing: Phrasing,
+    /// What to take away.
+    #[arg(long, value_enum, default_value = "none")]
+    ablation: Ablation,
+    /// Longest episode, simulated seconds.
+    #[arg(long, default_value_t = 12.0)]
+    limit_s: f64,
+    /// Episodes at the same time.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    threads: usize,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    suite: String,
+    phrasing: String,
+    ablation: String,
+    seed: u64,
+    model: String,
+    model_hash: Option<String>,
+    episodes: usize,
+    successes: usize,
+    success_rate: f64,
+    wilson_low: f64,
+    wilson_high: f64,
+    wrong_object: usize,
+    outcomes: BTreeMap<String, usize>,
+    held: usize,
+    mean_time_to_success_s: Option<f64>,
+    decisions: u64,
+    refused: u64,
+    digest: String,
+    results: Vec<EpisodeResult>,
+    timing: Timing,
+}
+
+#[derive(Serialize)]
+struct Timing {
+    wall_s: f64,
+    simulated_s: f64,
+    times_real_time: f64,
+    threads: usize,
+    device: String,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let device = match arguments.device.as_str() {
+        "gpu" => DeviceChoice::Gpu,
+        "auto" => DeviceChoice::Auto,
+        _ => DeviceChoice::Cpu,
+    };
+    let policy = || match arguments.ablation {
+        Ablation::RandomWeights => GoalPolicy::random(1, device).context("cannot make random weights"),
+        _ => GoalPolicy::load(&arguments.model, device)
+            .with_context(|| format!("cannot load the model {}", arguments.model.display())),
+    };
+    let first = policy()?;
+    println!("device: {} ({})", first.device().description, first.device().reason);
+    let start = Instant::now();
+    let results = run_all(&arguments, &policy)?;
+    let summary = summarise(&arguments, &first, results, start.elapsed().as_secs_f64());
+    println!(
+        "{} of {} succeeded: {:.1} % (95 % interval {:.1} to {:.1}), {} wrong object, {:.1} times real time",
+        summary.successes,
+        summary.episodes,
+        100.0 * summary.success_rate,
+        100.0 * summary.wilson_low,
+        100.0 * summary.wilson_high,
+        summary.wrong_object,
+        summary.timing.times_real_time
+    );
+    for (outcome, count) in &summary.outcomes {
+        println!("  {count:>4}  {outcome}");
+    }
+    println!("  {:>4}  held still throughout", summary.held);
+    println!("digest {}", summary.digest);
+    if let Some(path) = &arguments.json {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        std::fs::write(path, serde_json::to_string_pretty(&summary)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Runs the episodes on several threads; each thread's model has one core for itself.
+fn run_all(
+    arguments: &Arguments,
+    policy: &(impl Fn() -> Result<GoalPolicy> + Sync),
+) -> Result<Vec<EpisodeResult>> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<EpisodeResult>> = Mutex::new(Vec::new());
+    let work = || -> Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        let policy = Arc::new(Mutex::new(policy()?));
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= arguments.episodes {
+                return Ok(());
+            }
+            let episode = prepare(arguments, arguments.seed + index as u64);
+            let result = pool.install(|| episode::run(&episode, Box::new(Lent(Arc::clone(&policy)))))?;
+            let mut results = results.lock().map_err(|_| anyhow!("another episode panicked"))?;
+            results.push(result);
+            let done = results.len();
+            if done % 10 == 0 || done == arguments.episodes {
+                let successes = results.iter().filter(|r| r.outcome == "success").count();
+                eprintln!("{done}/{} episodes, {successes} succeeded", arguments.episodes);
+            }
+        }
+    };
+    std::thread::scope(|scope| -> Result<()> {
+        let workers = (0..arguments.threads.max(1))
+            .map(|i| std::thread::Builder::new().name(format!("episodes-{i}")).spawn_scoped(scope, work))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        for worker in workers {
+            worker.join().map_err(|_| anyhow!("an episode panicked"))??;
+        }
+        Ok(())
+    })?;
+    let mut results = results.into_inner().map_err(|_| anyhow!("an episode panicked"))?;
+    results.sort_by_key(|r| r.seed);
+    Ok(results)
+}
+
+fn prepare(arguments: &Arguments, seed: u64) -> Episode {
+    let scene = Scene::pick(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0077_6f72_6473);
+    let mut target = scene.target;
+    if arguments.ablation == Ablation::OtherObject {
+        // The distractor of the target's shape, or the mug or cube of its colour.
+        let graspable: Vec<usize> = (0..scene.objects.len())
+            .filter(|i| *i != scene.target && scene.objects[*i].kind() != Kind::Bowl)
+            .collect();
+        target = graspable[rng.random_range(0..graspable.len())];
+    }
+    let (mut kind, mut paint) = (scene.objects[target].kind(), scene.objects[target].paint);
+    if arguments.ablation == Ablation::AbsentObject {
+        let absent: Vec<(Kind, Paint)> = [Kind::Mug, Kind::Cube]
+            .into_iter()
+            .flat_map(|k| Paint::ALL.map(|p| (k, p)))
+            .filter(|pair| !scene.objects.iter().any(|o| (o.kind(), o.paint) == *pair))
+            .collect();
+        (kind, paint) = absent[rng.random_range(0..absent.len())];
+    }
+    let (color, object) = (translate::color(paint), translate::object(kind));
+    let instruction = match (&arguments.instruction, arguments.phrasing) {
+        (Some(text), _) => text.replace("{colour}", paint.name()).replace("{color}", paint.name()).replace("{object}", kind.name()),
+        (None, Phrasing::Canonical) => phrasing::canonical(color, object),
+        (None, Phrasing::Train) => phrasing::phrase_pick(&mut rng, Split::Train, color, object).text,
+        (None, Phrasing::HeldOut) => phrasing::phrase_pick(&mut rng, Split::HeldOut, color, object).text,
+    };
+    let faults = Faults { cameras_black: arguments.ablation == Ablation::BlackCameras, ..Faults::default() };
+    Episode { scene, instruction, target, limit_s: arguments.limit_s, faults }
+}
+
+fn name_of<T: ValueEnum>(value: T) -> String {
+    value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+}
+
+fn summarise(arguments: &Arguments, policy: &GoalPolicy, results: Vec<EpisodeResult>, wall_s: f64) -> Summary {
+    use sha2::{Digest, Sha256};
+    let successes = results.iter().filter(|r| r.outcome == "success").count();
+    let (wilson_low, wilson_high) = wilson::interval(successes, results.len());
+    let mut outcomes = BTreeMap::new();
+    for result in &results {
+        *outcomes.entry(result.outcome.clone()).or_insert(0) += 1;
+    }
+    let times: Vec<f64> = results.iter().filter_map(|r| r.time_to_success_s).collect();
+    let mut hash = Sha256::new();
+    for r in &results {
+        hash.update(format!("{} {} {} {}\n", r.seed, r.outcome, r.decisions, r.digest));
+    }
+    let simulated_s: f64 = results.iter().map(|r| r.duration_s).sum();
+    Summary {
+        suite: arguments.suite.clone(),
+        phrasing: arguments.instruction.clone().unwrap_or_else(|| name_of(arguments.phrasing)),
+        ablation: name_of(arguments.ablation),
+        seed: arguments.seed,
+        model: arguments.model.display().to_string(),
+        model_hash: policy.model_hash().map(str::to_owned),
+        episodes: results.len(),
+        successes,
+        success_rate: successes as f64 / results.len().max(1) as f64,
+        wilson_low,
+        wilson_high,
+        wrong_object: results.iter().filter(|r| r.outcome == "wrong_object").count(),
+        outcomes,
+        held: results.iter().filter(|r| !r.moved).count(),
+        mean_time_to_success_s: (!times.is_empty()).then(|| times.iter().sum::<f64>() / times.len() as f64),
+        decisions: results.iter().map(|r| r.decisions).sum(),
+        refused: results.iter().map(|r| r.refused).sum(),
+        digest: hash.finalize().iter().map(|b| format!("{b:02x}")).collect(),
+        timing: Timing {
+            wall_s,
+            simulated_s,
+            times_real_time: simulated_s / wall_s.max(1e-9),
+            threads: arguments.threads,
+            device: policy.device().description.clone(),
+        },
+        results,
+    }
+}

@@ -1,0 +1,158 @@
+//! One episode in lockstep: a simulated robot and the whole runtime, joined by the in-process
+//! link under a simulated clock, judged on the true world.
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+use reflexarc_drivers::topic::Topics;
+use reflexarc_drivers::{Bus, Clock, Link};
+use reflexarc_kinematics::ARM7_URDF;
+use reflexarc_runtime::config::Config;
+use reflexarc_runtime::outcome::Outcome as Told;
+use reflexarc_runtime::runtime::Runtime;
+use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
+use reflexarc_sim::scene::{HOME_Q_RAD, Scene};
+use reflexarc_sim::task::{Outcome, PickTask};
+use reflexarc_sim::world::World;
+use reflexarc_vla_model::decision::Decision;
+use reflexarc_vla_model::observation::Observation;
+use reflexarc_vla_model::policy::{Policy, PolicyError};
+use serde::Serialize;
+
+/// Nanoseconds since the epoch at which every simulated episode begins.
+const START_NS: u64 = 1_000_000_000_000_000_000;
+/// An infeasible instruction is held this long before the episode ends, seconds.
+const HOLD_AFTER_INFEASIBLE_S: f64 = 1.0;
+/// Joint motion that counts as moved, rad.
+const MOVED_RAD: f64 = 0.02;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Episode {
+    /// The scene.
+    pub scene: Scene,
+    /// What the robot is told.
+    pub instruction: String,
+    /// The object that must be lifted.
+    pub target: usize,
+    /// Longest duration, simulated seconds.
+    pub limit_s: f64,
+    /// Faults that are switched on from the start.
+    pub faults: Faults,
+}
+
+/// How it went; the same episode and policy give the same result, bit for bit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EpisodeResult {
+    /// Seed of the scene.
+    pub seed: u64,
+    /// What the robot was told.
+    pub instruction: String,
+    /// `success`, `wrong_object`, `timeout`, or `infeasible: …` with the policy's reason.
+    pub outcome: String,
+    /// Simulated seconds until success.
+    pub time_to_success_s: Option<f64>,
+    /// The greatest height that the target's foot reached, metres.
+    pub highest_m: f64,
+    /// Whether the arm left its starting posture.
+    pub moved: bool,
+    /// The runtime's mode at the end, in words.
+    pub mode: String,
+    /// The last subtask decided on.
+    pub last_subtask: String,
+    /// Decisions made.
+    pub decisions: u64,
+    /// Decisions that the audit refused.
+    pub refused: u64,
+    /// Simulated seconds.
+    pub duration_s: f64,
+    /// Hash of the world's final state.
+    pub digest: String,
+}
+
+/// A policy lent to one runtime after another, so that weights are loaded once.
+pub struct Lent<P>(pub Arc<Mutex<P>>);
+
+impl<P: Policy> Policy for Lent<P> {
+    fn name(&self) -> &str {
+        "goal"
+    }
+
+    fn instruct(&mut self, instruction: &str) {
+        if let Ok(mut policy) = self.0.lock() {
+            policy.instruct(instruction);
+        }
+    }
+
+    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        match self.0.lock() {
+            Ok(mut policy) => policy.decide(observation),
+            Err(_) => Err(PolicyError::NoInstruction),
+        }
+    }
+}
+
+/// Runs one episode.
+///
+/// # Errors
+/// When the scene or the runtime cannot be built.
+pub fn run(episode: &Episode, policy: Box<dyn Policy>) -> Result<EpisodeResult> {
+    let bus = Bus::new();
+    let clock = Clock::manual(START_NS);
+    let mut config = Config::default();
+    episode.instruction.clone_into(&mut config.policy.instruction);
+    let topics = Topics::new(&config.link.namespace);
+    let world = World::new(episode.scene.clone(), ARM7_URDF, &HOME_Q_RAD, 0.08, 4)?;
+    let mut node = SimNode::new(world, &Link::in_process(&bus, clock.clone()), &topics)?;
+    node.faults = episode.faults.clone();
+    let mut runtime = Runtime::new(config, Link::in_process(&bus, clock.clone()), policy)?;
+    let mut task = PickTask::new(episode.target);
+    let ticks = (episode.limit_s * f64::from(TICK_HZ)) as u64;
+    let mut outcome = Outcome::Running;
+    let mut infeasible_since_s = None;
+    let mut moved = false;
+    let mut time_s = 0.0;
+    for tick in 0..ticks {
+        let now_ns = START_NS + tick * 1_000_000_000 / u64::from(TICK_HZ);
+        time_s = tick as f64 / f64::from(TICK_HZ);
+        clock.set_ns(now_ns);
+        node.publish(now_ns)?;
+        runtime.step(now_ns);
+        node.advance(now_ns);
+        outcome = task.observe(node.world(), time_s);
+        let (q, _) = node.world().joints();
+        moved |= q.iter().zip(&HOME_Q_RAD).any(|(a, b)| (a - b).abs() > MOVED_RAD);
+        if matches!(runtime.outcome(), Told::Infeasible(_)) {
+            let since = *infeasible_since_s.get_or_insert(time_s);
+            if time_s - since > HOLD_AFTER_INFEASIBLE_S {
+                break;
+            }
+        } else {
+            infeasible_since_s = None;
+        }
+        if outcome != Outcome::Running {
+            break;
+        }
+    }
+    let report = runtime.report();
+    let (outcome, time_to_success_s) = match (outcome, runtime.outcome()) {
+        (Outcome::Success { time_s }, _) => ("success".to_owned(), Some(time_s)),
+        (Outcome::WrongObject { .. }, _) => ("wrong_object".to_owned(), None),
+        (Outcome::Running, Told::Infeasible(reason)) => (format!("infeasible: {reason}"), None),
+        (Outcome::Running, _) => ("timeout".to_owned(), None),
+    };
+    Ok(EpisodeResult {
+        seed: episode.scene.seed,
+        instruction: episode.instruction.clone(),
+        outcome,
+        time_to_success_s,
+        highest_m: task.highest_m(),
+        moved,
+        mode: runtime.mode().to_string(),
+        last_subtask: report.timeline.last().map_or_else(String::new, |entry| entry.what.clone()),
+        decisions: report.decisions,
+        refused: report.audit.refused.values().sum(),
+        duration_s: time_s,
+        digest: node.world().digest(),
+    })
+}

@@ -1,0 +1,310 @@
+//! The command line of `reflexarc`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use reflexarc_drivers::{Clock, Link, ZenohConfig};
+
+use crate::config::{Config, DeviceChoice};
+use crate::load::load_policy;
+use crate::outcome::Outcome;
+use crate::realtime;
+use crate::recorder::file_sha256;
+use crate::runtime::{Runtime, load_chain};
+use crate::senses::Senses;
+
+/// The run ended as asked (task finished, time over, or a signal).
+pub const EXIT_OK: u8 = 0;
+/// Something is wrong with the configuration, the model, the link or the recording.
+pub const EXIT_PROBLEM: u8 = 1;
+/// The policy said that the instruction cannot be carried out.
+pub const EXIT_INFEASIBLE: u8 = 3;
+
+const ABOUT: &str = "Runs a vision-language-action policy on a robot: cameras, touch and joints in, \
+limited joint commands out, sixty decisions a second.";
+
+const EXAMPLES: &str = "\
+Examples:
+  Say what would be done, and whether all of it can be loaded:
+    reflexarc check --config robot.toml --model models/goal.rxm
+
+  Drive the robot whose messages arrive at this machine's port 7447, for half a minute:
+    reflexarc run --model models/goal.rxm --listen tcp/127.0.0.1:7447 \\
+        --instruction \"pick up the red mug\" --seconds 30 --record run.mcap
+
+Exit codes: 0 ended as asked (also after SIGINT or SIGTERM, once the arm is at rest),
+1 a problem that is said on stderr, 2 wrong arguments, 3 the policy says it cannot be done.
+
+The stop in this program is not a safety function: wire a hardware emergency stop as well.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "reflexarc", version, about = ABOUT, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Drive the robot until the task is done, the time is over, or a signal comes.
+    #[command(after_help = "\
+The robot's side (hardware drivers or the simulator) publishes camera/*/image_raw, tactile/*/taxels \
+and joint_states, and takes joint_command. Motion begins when all senses are fresh and ends with a \
+braked hold. Publish `estop` = true to stop; leaving a stop takes `estop` = false, `reset` = true \
+and then `enable` = true.
+
+Example:
+  reflexarc run --model models/goal.rxm --connect tcp/127.0.0.1:7447 \\
+      --instruction \"please pick up the blue cube\"")]
+    Run(RunArgs),
+    /// Load everything, say what would be done, and move nothing.
+    #[command(after_help = "\
+Exits with 1 and says why if anything is wrong: an unknown or impossible configuration key, a robot \
+description that makes no chain, weights that are truncated or of another vocabulary, a device that \
+is not there.
+
+Example:
+  reflexarc check --config robot.toml --model models/goal.rxm --device cpu")]
+    Check(Common),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration (TOML); every key is optional, see runtime/reflexarc.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Weights of the policy; overrides policy.model.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// What the policy runs on; overrides policy.device.
+    #[arg(long, value_enum)]
+    device: Option<DeviceArg>,
+    /// What the robot is told; overrides policy.instruction.
+    #[arg(long, value_name = "TEXT")]
+    instruction: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Record everything sent and received into this MCAP file; overrides record.path.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// End after this many seconds; otherwise when the task is done or a signal comes.
+    #[arg(long, value_name = "N")]
+    seconds: Option<f64>,
+    /// Go on after the task is done, until the time is over or a signal comes.
+    #[arg(long)]
+    keep_going: bool,
+    /// Endpoint to listen on (repeatable), such as tcp/127.0.0.1:7447; adds to link.listen.
+    #[arg(long, value_name = "ENDPOINT")]
+    listen: Vec<String>,
+    /// Endpoint to connect to (repeatable); adds to link.connect.
+    #[arg(long, value_name = "ENDPOINT")]
+    connect: Vec<String>,
+    /// Write the report as JSON into this file as well.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DeviceArg {
+    /// A real GPU if there is one, otherwise the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A GPU, or an error.
+    Gpu,
+}
+
+impl Common {
+    fn into_config(self) -> Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        if let Some(model) = self.model {
+            config.policy.model = Some(model);
+        }
+        if let Some(instruction) = self.instruction {
+            config.policy.instruction = instruction;
+        }
+        match self.device {
+            Some(DeviceArg::Auto) => config.policy.device = DeviceChoice::Auto,
+            Some(DeviceArg::Cpu) => config.policy.device = DeviceChoice::Cpu,
+            Some(DeviceArg::Gpu) => config.policy.device = DeviceChoice::Gpu,
+            None => {}
+        }
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+fn model_path(config: &Config) -> Result<&Path> {
+    config
+        .policy
+        .model
+        .as_deref()
+        .context("no model: give --model FILE or set policy.model in the configuration")
+}
+
+impl Cli {
+    /// Does what the command line asks and returns the exit code.
+    ///
+    /// # Errors
+    /// Anything that ends in [`EXIT_PROBLEM`]; it has not been printed yet.
+    pub fn execute(self) -> Result<u8> {
+        match self.command {
+            Command::Run(args) => run(args),
+            Command::Check(common) => check(common),
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "telling is the purpose of this command")]
+fn check(common: Common) -> Result<u8> {
+    let config = common.into_config()?;
+    let chain = load_chain(&config)?;
+    let limits = &config.limits;
+    println!(
+        "robot        {}: {} joints from {} to {}",
+        config.robot.urdf,
+        chain.dof(),
+        config.robot.base,
+        config.robot.tip
+    );
+    println!(
+        "rates        {} decisions/s, {} commands/s",
+        config.rates.mind_hz, config.rates.reflex_hz
+    );
+    println!("senses       {}", Senses::names(&config.senses).join(", "));
+    println!(
+        "limits       tool {} m/s in the box {:?} to {:?} m, joints {} rad/s², grip {} N",
+        limits.max_tool_speed_m_s,
+        limits.workspace_min_m,
+        limits.workspace_max_m,
+        limits.max_joint_acceleration_rad_s2,
+        limits.grip_force_n
+    );
+    println!(
+        "link         listens on {:?}, connects to {:?}, domain {}, namespace {:?}",
+        config.link.listen, config.link.connect, config.link.domain, config.link.namespace
+    );
+    println!("instruction  \"{}\"", config.policy.instruction);
+    let path = model_path(&config)?;
+    let loaded = load_policy(path, config.policy.device)?;
+    println!("model        {} ({})", path.display(), loaded.policy.name());
+    if let Some(hash) = file_sha256(path) {
+        println!("model hash   {hash}");
+    }
+    println!("device       {}", loaded.device);
+    // On a bus of its own: nothing is sent anywhere.
+    let link = Link::in_process(&reflexarc_drivers::Bus::new(), Clock::system());
+    let mut runtime = Runtime::new(config, link, loaded.policy)?;
+    runtime.warm_up().context("the model does not fit the configured senses")?;
+    println!("ok: everything loads, and the model decides");
+    Ok(EXIT_OK)
+}
+
+#[expect(clippy::print_stdout, reason = "telling is the purpose of this command")]
+fn run(args: RunArgs) -> Result<u8> {
+    let mut config = args.common.into_config()?;
+    config.link.listen.extend(args.listen);
+    config.link.connect.extend(args.connect);
+    config.record.path = args.record.or(config.record.path);
+    config.validate()?;
+    let limit_s = args.seconds;
+    if limit_s.is_some_and(|s| !(s > 0.0 && s.is_finite())) {
+        bail!("--seconds {}: expected a number above 0", limit_s.unwrap_or_default());
+    }
+    if config.link.listen.is_empty() && config.link.connect.is_empty() {
+        bail!("nobody could reach this runtime: give --listen or --connect an endpoint such as tcp/127.0.0.1:7447");
+    }
+    let loaded = load_policy(model_path(&config)?, config.policy.device)?;
+    println!("model   {} on {}", loaded.policy.name(), loaded.device);
+
+    // Before the threads start, so that a signal at any time ends in a braked hold.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let clock = Clock::system();
+    let zenoh = ZenohConfig {
+        listen: config.link.listen.clone(),
+        connect: config.link.connect.clone(),
+        allow_remote: config.link.allow_remote,
+        domain: config.link.domain,
+        ..ZenohConfig::default()
+    };
+    let link = Link::zenoh(zenoh, clock.clone())?;
+    println!("link    listens on {:?}, connects to {:?}", link.locators(), config.link.connect);
+    println!("told    \"{}\"", config.policy.instruction);
+
+    let runtime = Runtime::new(config, link, loaded.policy)?;
+    let keep_going = args.keep_going;
+    let report = realtime::run(runtime, &clock, &stop, |progress| {
+        println!("{}", progress.line());
+        let over = limit_s.is_some_and(|limit_s| progress.time_s >= limit_s);
+        let ended = progress.outcome != Outcome::Running && !keep_going;
+        if over || ended {
+            stop.store(true, Ordering::Release);
+        }
+    })?;
+    print!("{}", report.to_text());
+    if let Some(path) = &args.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if !report.problems.is_empty() {
+        bail!("{}", report.problems.join("; "));
+    }
+    match report.outcome {
+        Outcome::Infeasible(reason) => {
+            println!("not done: {reason}");
+            Ok(EXIT_INFEASIBLE)
+        }
+        Outcome::Finished | Outcome::Running => Ok(EXIT_OK),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_teaches() {
+        Cli::command().debug_assert();
+        for name in ["run", "check"] {
+            let mut command = Cli::command().find_subcommand(name).unwrap().clone();
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example:"), "{name} lacks an example");
+        }
+        assert!(Cli::command().render_long_help().to_string().contains("Exit codes"));
+    }
+
+    #[test]
+    fn arguments_override_the_configuration() {
+        let cli = Cli::try_parse_from([
+            "reflexarc", "check", "--model", "m.rxm", "--device", "gpu", "--instruction", "hello",
+        ])
+        .unwrap();
+        let Command::Check(common) = cli.command else { unreachable!() };
+        let config = common.into_config().unwrap();
+        assert_eq!(config.policy.model.as_deref(), Some(Path::new("m.rxm")));
+        assert_eq!(config.policy.device, DeviceChoice::Gpu);
+        assert_eq!(config.policy.instruction, "hello");
+    }
+
+    #[test]
+    fn a_missing_model_is_said() {
+        let error = model_path(&Config::default()).unwrap_err().to_string();
+        assert!(error.contains("--model"), "{error}");
+    }
+}

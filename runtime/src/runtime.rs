@@ -1,0 +1,292 @@
+//! One robot's runtime: spine and mind, and the lockstep that joins them tick by tick.
+//!
+//! Under the lockstep clock [`Runtime::step`] does one tick in this order: senses; every
+//! `reflex_hz / mind_hz` ticks the mind, on this very snapshot; reflex; command. A decision comes
+//! into force one mind period after the tick in which it was begun, as in real time, where thinking
+//! takes at most one period. The same inputs give the same commands, bit for bit.
+//!
+//! [`crate::realtime::run`] takes the same two halves apart and gives each a thread.
+
+use reflexarc_drivers::topic::Topics;
+use reflexarc_drivers::{Link, LinkError};
+use reflexarc_kinematics::{ARM7_URDF, Chain, UrdfError};
+use reflexarc_vla_model::policy::{Policy, PolicyError};
+
+use crate::config::{Config, ConfigError};
+use crate::ledger::{Ledger, TickRecord};
+use crate::mind::{Mind, Thought};
+use crate::modes::{Mode, StopCause};
+use crate::outcome::{Outcome, OutcomeWatch};
+use crate::progress::Progress;
+use crate::recorder::RecordError;
+use crate::reflex::Command;
+use crate::report::{Report, TopicReport};
+use crate::safety::ResetRefused;
+use crate::senses::{Senses, Snapshot};
+use crate::spine::{CommandWriter, Spine};
+
+/// Why a runtime could not be built or run.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// A configuration value.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The robot's description could not be read.
+    #[error("cannot read the robot description {path}: {source}")]
+    Description {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The robot's description makes no chain.
+    #[error("the robot description: {0}")]
+    Urdf(#[from] UrdfError),
+    /// The posture does not fit the robot.
+    #[error("robot.posture_rad has {actual} angles, expected {expected}: one per joint from {base} to {tip}")]
+    Posture {
+        /// Joints of the chain.
+        expected: usize,
+        /// Angles given.
+        actual: usize,
+        /// First link.
+        base: String,
+        /// Last link.
+        tip: String,
+    },
+    /// The link refused.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The policy cannot work with the configured senses.
+    #[error("the policy does not run: {0}")]
+    Policy(#[from] PolicyError),
+    /// The recording could not be started.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A thread could not be started.
+    #[error("cannot start the thread `{name}`: {source}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Reads the robot that a configuration names.
+///
+/// # Errors
+/// [`RuntimeError::Description`], [`RuntimeError::Urdf`] or [`RuntimeError::Posture`].
+pub fn load_chain(config: &Config) -> Result<Chain, RuntimeError> {
+    let robot = &config.robot;
+    let chain = if robot.urdf == "arm7" {
+        Chain::from_urdf(ARM7_URDF, &robot.base, &robot.tip)?
+    } else {
+        let text = std::fs::read_to_string(&robot.urdf)
+            .map_err(|source| RuntimeError::Description { path: robot.urdf.clone(), source })?;
+        Chain::from_urdf(&text, &robot.base, &robot.tip)?
+    };
+    if robot.posture_rad.len() != chain.dof() {
+        return Err(RuntimeError::Posture {
+            expected: chain.dof(),
+            actual: robot.posture_rad.len(),
+            base: robot.base.clone(),
+            tip: robot.tip.clone(),
+        });
+    }
+    Ok(chain)
+}
+
+/// One robot's runtime.
+pub struct Runtime {
+    pub(crate) config: Config,
+    pub(crate) link: Link,
+    pub(crate) topics: Topics,
+    pub(crate) dof: usize,
+    pub(crate) spine: Spine,
+    pub(crate) mind: Mind,
+    pub(crate) writer: CommandWriter,
+    pub(crate) ledger: Ledger,
+    pub(crate) watch: OutcomeWatch,
+    pub(crate) thought: Option<Thought>,
+    pending: Option<(u64, Thought)>,
+    fresh: bool,
+    tick: u64,
+    snapshot: Snapshot,
+}
+
+impl Runtime {
+    /// Builds everything: reads the robot, subscribes, announces, instructs the policy.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]; each names what is wrong.
+    pub fn new(config: Config, link: Link, policy: Box<dyn Policy>) -> Result<Self, RuntimeError> {
+        config.validate()?;
+        let chain = load_chain(&config)?;
+        let topics = Topics::new(&config.link.namespace);
+        Ok(Self {
+            dof: chain.dof(),
+            spine: Spine::new(&link, &topics, &config, chain.clone())?,
+            writer: CommandWriter::new(&link, &topics, &config, &chain)?,
+            mind: Mind::new(&link, &topics, &config, chain, policy)?,
+            ledger: Ledger::default(),
+            watch: OutcomeWatch::default(),
+            thought: None,
+            pending: None,
+            fresh: false,
+            tick: 0,
+            snapshot: Snapshot::nothing(),
+            topics,
+            link,
+            config,
+        })
+    }
+
+    /// One lockstep tick at `now_ns`; call it `reflex_hz` times per simulated second.
+    ///
+    /// The order within a tick is at the head of this module. Never sleeps.
+    pub fn step(&mut self, now_ns: u64) -> Command {
+        if let Some((due, thought)) = self.pending.take() {
+            if self.tick >= due {
+                self.thought = Some(thought);
+                self.fresh = true;
+            } else {
+                self.pending = Some((due, thought));
+            }
+        }
+        self.snapshot = self.spine.sense(now_ns);
+        let period = self.config.ticks_per_decision();
+        if self.tick.is_multiple_of(period)
+            && let Some((thought, record)) = self.mind.think(now_ns, &self.snapshot, 0)
+        {
+            self.ledger.thought(&record);
+            self.watch.thought(&record);
+            self.pending = Some((self.tick + period, thought));
+        }
+        let command = self.spine.act(now_ns, &self.snapshot, self.thought.as_ref());
+        self.writer.write(&command);
+        let record = tick_record(&command, self.thought.as_ref(), self.fresh);
+        self.fresh = false;
+        self.ledger.tick(&record);
+        self.watch.mode(command.mode);
+        self.tick += 1;
+        command
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The link.
+    #[must_use]
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The thought in force in the last tick.
+    #[must_use]
+    pub fn thought(&self) -> Option<&Thought> {
+        self.thought.as_ref()
+    }
+
+    /// What was sensed in the last tick.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The mode of the last tick.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.spine.mode()
+    }
+
+    /// How the task stands, seen from the runtime.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.watch.outcome()
+    }
+
+    /// Name of the policy.
+    #[must_use]
+    pub fn policy_name(&self) -> &str {
+        self.mind.policy_name()
+    }
+
+    /// Replaces the instruction, as a message on `instruction` would. Says whether it was taken.
+    pub fn instruct(&mut self, instruction: &str) -> bool {
+        self.mind.instruct(instruction)
+    }
+
+    /// Latches a stop.
+    pub fn stop(&mut self, cause: StopCause) {
+        self.spine.stop(cause);
+    }
+
+    /// Unlatches a stop; an enable must follow.
+    ///
+    /// # Errors
+    /// [`ResetRefused`] if nothing is latched or the cause lasts.
+    pub fn reset(&mut self, now_ns: u64) -> Result<(), ResetRefused> {
+        self.spine.reset(now_ns)
+    }
+
+    /// Gives one enable.
+    pub fn enable(&mut self, now_ns: u64) {
+        self.spine.enable(now_ns);
+    }
+
+    /// Lets the policy run on grey images, so that nothing happens for the first time later.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Policy`] if it does not run with the configured senses.
+    pub fn warm_up(&mut self) -> Result<(), RuntimeError> {
+        Ok(self.mind.warm_up(self.dof)?)
+    }
+
+    /// How the run stands.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress::new(&self.ledger, &self.watch, self.mode(), self.ledger.decisions_per_s())
+    }
+
+    /// The report so far. `success` is for the caller to set.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let names = Senses::names(&self.config.senses);
+        Report {
+            instruction: self.mind.instruction().to_owned(),
+            policy: self.mind.policy_name().to_owned(),
+            commands_dropped: self.writer.unsent(),
+            stops: self.spine.stops().0,
+            topics: names
+                .iter()
+                .zip(&self.spine.topic_stats())
+                .map(|(name, stats)| TopicReport::new(name, stats))
+                .collect(),
+            ..Report::from_ledger(&self.ledger, &self.watch)
+        }
+    }
+}
+
+/// The books' entry for a tick; times of waking and working are for the caller to add.
+pub(crate) fn tick_record(command: &Command, thought: Option<&Thought>, fresh: bool) -> TickRecord {
+    let observation_ns = match (command.mode, thought) {
+        (Mode::Active, Some(Thought::Decided(decision))) => Some(decision.observation_ns),
+        _ => None,
+    };
+    let age_ns = observation_ns.map(|at_ns| command.stamp_ns.saturating_sub(at_ns));
+    TickRecord {
+        now_ns: command.stamp_ns,
+        lateness_ns: 0,
+        execution_ns: 0,
+        skipped: 0,
+        mode: command.mode,
+        action_age_ns: age_ns,
+        observation_to_command_ns: age_ns.filter(|_| fresh),
+        commanded: command.joints.is_some(),
+        limited: command.limited,
+    }
+}

@@ -1,0 +1,158 @@
+//! The threads against the wall clock. Only accounting is asserted, never microseconds: the
+//! machine may be busy.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use common::{HZ, Plant, Script, reach};
+use reflexarc_drivers::{Bus, Clock, Link, Topics, ZenohConfig};
+use reflexarc_runtime::{Config, HoldReason, Mode, Runtime, realtime};
+
+/// Limits that a busy machine keeps.
+fn patient() -> Config {
+    let mut config = Config::default();
+    config.senses.camera_max_age_ms = 2_000;
+    config.senses.tactile_max_age_ms = 2_000;
+    config.senses.joints_max_age_ms = 2_000;
+    config.safety.decision_max_age_ms = 2_000;
+    config
+}
+
+#[test]
+fn a_second_of_real_time_adds_up_and_ends_at_rest() {
+    let (bus, clock) = (Bus::new(), Clock::system());
+    let mut plant = Plant::new(Link::in_process(&bus, clock.clone()));
+    let observer = Link::in_process(&bus, clock.clone());
+    let health = observer.subscribe(&Topics::new("").diagnostics).unwrap();
+    let path = std::env::temp_dir().join(format!("reflexarc-{}-live.mcap", std::process::id()));
+    let mut config = patient();
+    config.record.path = Some(path.clone());
+    let link = Link::in_process(&bus, clock.clone());
+    let runtime = Runtime::new(config, link, Box::new(Script::new(reach()))).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::new(AtomicBool::new(false));
+
+    let robot = Builder::new().name("robot".into()).spawn({
+        let (clock, ended) = (clock.clone(), Arc::clone(&ended));
+        move || {
+            let mut tick = 0;
+            while !ended.load(Ordering::Acquire) {
+                plant.step(tick, clock.now_ns());
+                tick += 1;
+                std::thread::sleep(Duration::from_micros(1_000_000 / HZ));
+            }
+            plant
+        }
+    })
+    .unwrap();
+    let begun = Instant::now();
+    let mut told = 0;
+    let report = realtime::run(runtime, &clock, &stop, |progress| {
+        told += 1;
+        assert!(!progress.line().is_empty());
+        if progress.time_s >= 1.2 {
+            stop.store(true, Ordering::Release);
+        }
+    })
+    .unwrap();
+    let wall_s = begun.elapsed().as_secs_f64();
+    ended.store(true, Ordering::Release);
+    let plant = robot.join().unwrap();
+
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert!(told >= 4);
+    // Every slot was served or skipped.
+    let slots = report.duration_s * HZ as f64;
+    assert!(((report.ticks + report.reflex_missed) as f64 - slots).abs() < 0.05 * slots + 20.0);
+    assert!(report.duration_s > 1.1 && report.duration_s < wall_s + 0.1);
+    assert!(report.decisions > 10, "{}", report.decisions);
+    assert_eq!(report.audit.passed, report.decisions);
+    assert!(report.modes["active"] > 10);
+    assert!(report.modes["stopped"] >= 1);
+    assert!(report.observation_to_command.count > 0 && report.action_age.count > 0);
+    assert!(plant.commands > 0);
+    assert!(health.latest().is_some_and(|sample| sample.value.status.len() == 7));
+    let recorder = report.recorder.unwrap();
+    assert_eq!(recorder.dropped, 0);
+    assert!(recorder.messages > 100);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(mcap::Summary::read(&bytes).unwrap().is_some());
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_peer_that_vanishes_leads_to_a_hold_and_an_orderly_end() {
+    let clock = Clock::system();
+    let server = Link::zenoh(ZenohConfig::default(), clock.clone()).unwrap();
+    let connect = server.locators().to_vec();
+    let mut plant = Plant::new(server);
+    let link = Link::zenoh(
+        ZenohConfig { listen: Vec::new(), connect, ..ZenohConfig::default() },
+        clock.clone(),
+    )
+    .unwrap();
+    let mut config = patient();
+    for age_ms in [
+        &mut config.senses.camera_max_age_ms,
+        &mut config.senses.tactile_max_age_ms,
+        &mut config.senses.joints_max_age_ms,
+    ] {
+        *age_ms = 500;
+    }
+    let runtime = Runtime::new(config, link, Box::new(Script::new(reach()))).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let vanish = Arc::new(AtomicBool::new(false));
+    let robot = Builder::new().name("robot".into()).spawn({
+        let (clock, vanish) = (clock.clone(), Arc::clone(&vanish));
+        move || {
+            let mut tick = 0;
+            while !vanish.load(Ordering::Acquire) {
+                plant.step(tick, clock.now_ns());
+                tick += 1;
+                std::thread::sleep(Duration::from_micros(1_000_000 / HZ));
+            }
+            let commands = plant.commands;
+            // The session ends here, without a word to the other side.
+            drop(plant);
+            commands
+        }
+    })
+    .unwrap();
+    let report = realtime::run(runtime, &clock, &stop, |progress| {
+        if progress.mode == Mode::Active {
+            vanish.store(true, Ordering::Release);
+        }
+        let held = matches!(progress.mode, Mode::Holding(HoldReason::Sense(_)));
+        if held || progress.time_s > 20.0 {
+            stop.store(true, Ordering::Release);
+        }
+    })
+    .unwrap();
+    assert!(robot.join().unwrap() > 0);
+    assert!(report.modes["holding_stale"] > 0, "{}", report.to_text());
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
+
+#[test]
+fn a_robot_that_is_not_there_is_waited_for_without_a_command() {
+    let (bus, clock) = (Bus::new(), Clock::system());
+    let link = Link::in_process(&bus, clock.clone());
+    let runtime = Runtime::new(patient(), link, Box::new(Script::new(reach()))).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut message = String::new();
+    let report = realtime::run(runtime, &clock, &stop, |progress| {
+        message.clone_from(&progress.message);
+        if progress.time_s >= 0.2 && progress.message.contains("waiting") {
+            stop.store(true, Ordering::Release);
+        }
+    })
+    .unwrap();
+    assert_eq!((report.commands, report.decisions), (0, 0));
+    assert!(report.modes.contains_key("waiting_senses"));
+    assert!(report.to_text().contains("waiting_senses"));
+}

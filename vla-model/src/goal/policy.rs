@@ -1,0 +1,213 @@
+//! The goal model as a policy: observation in, decision out.
+
+use std::path::Path;
+
+use super::config::GoalModelConfig;
+use super::features::{ARM_JOINTS, proprio, scene_patches, tactile_pair, wrist_patches};
+use super::model::{ForwardError, GoalModel, HostInputs, InstructionCache};
+use crate::decision::Decision;
+use crate::device::{self, ChosenDevice, DeviceChoice, DeviceError, DeviceKind};
+use crate::grammar::decode_slots;
+use crate::instruction::{self, INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
+use crate::observation::{Camera, Observation, Tactile, ToolPose};
+use crate::policy::{Policy, PolicyError};
+use crate::weights::{self, WeightsError};
+
+/// The camera that sees the table.
+pub const SCENE_CAMERA: &str = "scene";
+/// The camera at the gripper.
+pub const WRIST_CAMERA: &str = "wrist";
+/// The tactile pads, in the order in which the model reads them.
+pub const TACTILE_PADS: [&str; 2] = ["left", "right"];
+
+/// Why a goal policy could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum GoalPolicyError {
+    /// No device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// No weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Sizes that describe no model.
+    #[error(transparent)]
+    Config(#[from] super::config::ConfigError),
+}
+
+/// The goal model with an instruction, deciding.
+///
+/// Deciding is deterministic: the same weights on the same device, instruction and observation give
+/// the same decision. It keeps no history.
+#[derive(Debug)]
+pub struct GoalPolicy {
+    name: String,
+    model: GoalModel,
+    device: ChosenDevice,
+    model_hash: Option<String>,
+    instruction: Option<InstructionCache>,
+    inputs: HostInputs,
+}
+
+impl GoalPolicy {
+    /// Reads a weights file and chooses a device.
+    ///
+    /// # Errors
+    /// [`GoalPolicyError`].
+    pub fn load(path: &Path, choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
+        let bytes = std::fs::read(path)
+            .map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+        Self::from_bytes(&bytes, choice)
+    }
+
+    /// Reads the bytes of a weights file and chooses a device.
+    ///
+    /// # Errors
+    /// [`GoalPolicyError`].
+    pub fn from_bytes(bytes: &[u8], choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
+        let device = device::choose(choice)?;
+        let loaded = weights::from_bytes(bytes, &device.device)?;
+        let name = format!("goal-{}", loaded.info.quantisation.as_str());
+        Ok(Self::new(name, loaded.model, device, Some(loaded.model_hash)))
+    }
+
+    /// A policy with seeded random weights: what an untrained model achieves.
+    ///
+    /// # Errors
+    /// [`GoalPolicyError::Device`].
+    pub fn random(seed: u64, choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
+        let device = device::choose(choice)?;
+        let config = GoalModelConfig::standard(INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS);
+        let model = GoalModel::random(&config, seed, &device.device)?;
+        Ok(Self::new("goal-random".to_owned(), model, device, None))
+    }
+
+    /// A policy around a model in memory, such as one in training.
+    pub fn from_model(name: &str, model: GoalModel, device: ChosenDevice) -> Self {
+        Self::new(name.to_owned(), model, device, None)
+    }
+
+    fn new(name: String, model: GoalModel, device: ChosenDevice, model_hash: Option<String>) -> Self {
+        let inputs = HostInputs::zeros(model.config(), 1);
+        Self { name, model, device, model_hash, instruction: None, inputs }
+    }
+
+    /// The device and why it was chosen.
+    pub fn device(&self) -> &ChosenDevice {
+        &self.device
+    }
+
+    /// SHA-256 of the weights file; none for weights that did not come from a file.
+    pub fn model_hash(&self) -> Option<&str> {
+        self.model_hash.as_deref()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &GoalModel {
+        &self.model
+    }
+
+    /// Decides a few times on a blank observation, so that a GPU compiles its kernels and the CPU
+    /// fills its pools before the first deadline. Keeps the instruction.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when the model cannot run.
+    pub fn warm_up(&mut self) -> Result<(), PolicyError> {
+        let kept = self.instruction.take();
+        self.instruct("pick up the red mug");
+        let blank = self.blank_observation();
+        let result = (0..3).try_for_each(|_| self.decide(&blank).map(|_| ()));
+        self.instruction = kept;
+        result
+    }
+
+    fn blank_observation(&self) -> Observation {
+        let edge = self.model.config().image_px;
+        let camera = |name: &str| Camera {
+            name: name.to_owned(),
+            width: edge,
+            height: edge,
+            rgb: vec![0; edge * edge * 3],
+        };
+        Observation {
+            time_ns: 0,
+            cameras: vec![camera(SCENE_CAMERA), camera(WRIST_CAMERA)],
+            tactile: TACTILE_PADS
+                .iter()
+                .map(|name| Tactile {
+                    name: (*name).to_owned(),
+                    taxels_n: vec![0.0; crate::observation::TACTILE_LEN],
+                })
+                .collect(),
+            joints_rad: vec![0.0; ARM_JOINTS],
+            gripper_width_m: 0.08,
+            base_from_tool: ToolPose { position_m: [0.5, 0.0, 0.3], rotation_xyzw: [1.0, 0.0, 0.0, 0.0] },
+        }
+    }
+
+    fn camera<'a>(&self, observation: &'a Observation, name: &str) -> Result<&'a Camera, PolicyError> {
+        let camera = observation.camera(name)?;
+        let edge = self.model.config().image_px;
+        if camera.width == edge && camera.height == edge {
+            Ok(camera)
+        } else {
+            Err(PolicyError::CameraSize {
+                name: name.to_owned(),
+                expected_width: edge,
+                expected_height: edge,
+                actual_width: camera.width,
+                actual_height: camera.height,
+            })
+        }
+    }
+
+    /// Turns the observation into the model's numbers, in buffers that are kept.
+    fn read_observation(&mut self, observation: &Observation) -> Result<(), PolicyError> {
+        observation.check_body(ARM_JOINTS)?;
+        let scene = self.camera(observation, SCENE_CAMERA)?;
+        let wrist = self.camera(observation, WRIST_CAMERA)?;
+        let left = observation.tactile(TACTILE_PADS[0])?;
+        let right = observation.tactile(TACTILE_PADS[1])?;
+        let edge = self.model.config().image_px;
+        let fits = scene_patches(&scene.rgb, edge, &mut self.inputs.scene)
+            && wrist_patches(&wrist.rgb, edge, &mut self.inputs.wrist)
+            && tactile_pair(&left.taxels_n, &right.taxels_n, &mut self.inputs.tactile);
+        self.inputs.proprio.copy_from_slice(&proprio(observation));
+        if fits { Ok(()) } else { Err(self.failed("its buffers do not fit the observation".to_owned())) }
+    }
+
+    fn failed(&self, reason: String) -> PolicyError {
+        PolicyError::Device { device: self.device.description.clone(), reason }
+    }
+
+    fn encode(&self, text: &str) -> Result<InstructionCache, ForwardError> {
+        let tokens = instruction::encode(text);
+        let words: Vec<i32> = tokens.ids.iter().map(|id| i32::from(*id)).collect();
+        if self.device.kind == DeviceKind::Cpu {
+            return self.model.encode(&words[..tokens.len]);
+        }
+        // A GPU compiles and tunes its kernels for each length anew: always use the longest.
+        let real = tokens.len.max(1);
+        let mask: Vec<f32> = (0..words.len()).map(|at| if at < real { 1.0 } else { 0.0 }).collect();
+        self.model.encode_batch(&words, 1, Some(&mask))
+    }
+}
+
+impl Policy for GoalPolicy {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn instruct(&mut self, instruction: &str) {
+        // Word numbers come from the table that the weights were checked against, so only a failing
+        // device can end up here; the next decision then says that there is no instruction.
+        self.instruction = self.encode(instruction).ok();
+    }
+
+    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        self.read_observation(observation)?;
+        let cache = self.instruction.as_ref().ok_or(PolicyError::NoInstruction)?;
+        let logits =
+            self.model.logits(&self.inputs, cache).map_err(|error| self.failed(error.to_string()))?;
+        Ok(decode_slots(&logits)?.into_decision(observation.time_ns))
+    }
+}
