@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Parser, ValueEnum};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use reflexarc_examples::episode::{self, Episode, EpisodeResult, Lent};
+use reflexarc_examples::episode::{self, Decider, Episode, EpisodeResult, Lent};
 use reflexarc_examples::{translate, wilson};
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
@@ -39,6 +39,9 @@ enum Phrasing {
 enum Ablation {
     /// Nothing.
     None,
+    /// The model altogether: the scripted expert decides from the simulator's state instead, through
+    /// the same runtime. It bounds what can be learned.
+    Expert,
     /// Random weights of the same shape.
     RandomWeights,
     /// The instruction names another object of the scene; that one must be lifted.
@@ -147,7 +150,7 @@ fn main() -> Result<()> {
         _ => DeviceChoice::Cpu,
     };
     let policy = || match arguments.ablation {
-        Ablation::RandomWeights => GoalPolicy::random(1, device).context("cannot make random weights"),
+        Ablation::RandomWeights | Ablation::Expert => GoalPolicy::random(1, device).context("cannot make random weights"),
         _ => GoalPolicy::load(&arguments.model, device)
             .with_context(|| format!("cannot load the model {}", arguments.model.display())),
     };
@@ -197,7 +200,11 @@ fn run_all(
                 return Ok(());
             }
             let episode = prepare(arguments, arguments.seed + index as u64);
-            let result = pool.install(|| episode::run(&episode, Box::new(Lent(Arc::clone(&policy)))))?;
+            let decider = match arguments.ablation {
+                Ablation::Expert => Decider::Expert,
+                _ => Decider::Policy(Box::new(Lent(Arc::clone(&policy)))),
+            };
+            let result = pool.install(|| episode::run(&episode, decider))?;
             let mut results = results.lock().map_err(|_| anyhow!("another episode panicked"))?;
             results.push(result);
             let done = results.len();

@@ -10,14 +10,18 @@ use reflexarc_kinematics::ARM7_URDF;
 use reflexarc_runtime::config::Config;
 use reflexarc_runtime::outcome::Outcome as Told;
 use reflexarc_runtime::runtime::Runtime;
+use reflexarc_sim::expert;
 use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
 use reflexarc_sim::scene::{HOME_Q_RAD, Scene};
 use reflexarc_sim::task::{Outcome, PickTask};
 use reflexarc_sim::world::World;
-use reflexarc_vla_model::decision::Decision;
+use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Verdict};
+use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 use serde::Serialize;
+
+use crate::translate;
 
 /// Nanoseconds since the epoch at which every simulated episode begins.
 const START_NS: u64 = 1_000_000_000_000_000_000;
@@ -70,6 +74,44 @@ pub struct EpisodeResult {
     pub digest: String,
 }
 
+/// Who decides in an episode.
+pub enum Decider {
+    /// A policy, which sees what the robot's sensors say.
+    Policy(Box<dyn Policy>),
+    /// The scripted expert, which sees the simulator's state: the bound of what can be learned.
+    Expert,
+}
+
+/// What the expert would do now, passed to the runtime through the door that policies use.
+struct Whisper(Arc<Mutex<Option<Verdict>>>);
+
+impl Policy for Whisper {
+    fn name(&self) -> &str {
+        "scripted expert"
+    }
+
+    fn instruct(&mut self, _: &str) {}
+
+    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        let verdict = self.0.lock().ok().and_then(|verdict| verdict.clone());
+        let verdict = verdict.unwrap_or(Verdict::Infeasible(Infeasible::Absent));
+        let tokens = tokens_from_verdict(&verdict).unwrap_or_default();
+        let verdict = parse(&tokens).unwrap_or(verdict);
+        Ok(Decision { tokens, verdict, confidence: 1.0, observation_ns: observation.time_ns })
+    }
+}
+
+fn advise(world: &World, target: usize) -> Option<Verdict> {
+    let advice = expert::advise(world, target)?;
+    let placed = world.placed(target);
+    Some(Verdict::Act {
+        plan: vec![Goal::Pick { color: translate::color(placed.paint), object: translate::object(placed.kind()) }],
+        subtask: translate::subtask(advice.step),
+        target: translate::target(&advice),
+        pixel_uv: [0.5, 0.5],
+    })
+}
+
 /// A policy lent to one runtime after another, so that weights are loaded once.
 pub struct Lent<P>(pub Arc<Mutex<P>>);
 
@@ -96,7 +138,13 @@ impl<P: Policy> Policy for Lent<P> {
 ///
 /// # Errors
 /// When the scene or the runtime cannot be built.
-pub fn run(episode: &Episode, policy: Box<dyn Policy>) -> Result<EpisodeResult> {
+pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
+    let whisper = Arc::new(Mutex::new(None));
+    let whispers = matches!(decider, Decider::Expert);
+    let policy = match decider {
+        Decider::Policy(policy) => policy,
+        Decider::Expert => Box::new(Whisper(Arc::clone(&whisper))),
+    };
     let bus = Bus::new();
     let clock = Clock::manual(START_NS);
     let mut config = Config::default();
@@ -117,6 +165,10 @@ pub fn run(episode: &Episode, policy: Box<dyn Policy>) -> Result<EpisodeResult> 
         time_s = tick as f64 / f64::from(TICK_HZ);
         clock.set_ns(now_ns);
         node.publish(now_ns)?;
+        if whispers && let Ok(mut whisper) = whisper.lock() {
+            // Where the expert has no advice its last word stands, as in the demonstrations.
+            *whisper = advise(node.world(), episode.target).or(whisper.take());
+        }
         runtime.step(now_ns);
         node.advance(now_ns);
         outcome = task.observe(node.world(), time_s);

@@ -54,10 +54,12 @@ impl Filmstrip {
         let change = self.moments.last().is_none_or(|last| last.words != words);
         self.moments.push(Moment { time_s, words: words.to_owned(), height_m, change, pictures });
         if self.moments.len() > KEPT {
-            let mut index = 0;
+            // A policy that keeps changing its mind has too many changes to keep them all.
+            let keep_changes = self.moments.iter().filter(|moment| moment.change).count() <= KEPT / 4;
+            let mut at = 0;
             self.moments.retain(|moment| {
-                index += 1;
-                moment.change && index < KEPT || index % 2 == 0
+                at += 1;
+                at % 2 == 1 || (moment.change && keep_changes)
             });
         }
     }

@@ -228,8 +228,7 @@ impl Audit {
     fn judge_target(&mut self, target: &ToolTarget) -> AuditVerdict {
         // The order of tokens in a sequence puts x, y, z at 8, 9, 10; width and force at 12, 13.
         for axis in 0..3 {
-            let (found, low, high) =
-                (target.position_m[axis], self.low_m[axis], self.high_m[axis]);
+            let (found, low, high) = (target.position_m[axis], self.low_m[axis], self.high_m[axis]);
             if found < low {
                 return refused(Rule::Workspace, 8 + axis, found, low);
             }
@@ -237,10 +236,9 @@ impl Audit {
                 return refused(Rule::Workspace, 8 + axis, found, high);
             }
         }
-        for (token, found, high) in [
-            (12, target.gripper_width_m, self.width_max_m),
-            (13, target.gripper_force_n, self.force_max_n),
-        ] {
+        for (token, found, high) in
+            [(12, target.gripper_width_m, self.width_max_m), (13, target.gripper_force_n, self.force_max_n)]
+        {
             if found < 0.0 {
                 return refused(Rule::Gripper, token, found, 0.0);
             }

@@ -29,10 +29,10 @@ limited joint commands out, sixty decisions a second.";
 const EXAMPLES: &str = "\
 Examples:
   Say what would be done, and whether all of it can be loaded:
-    reflexarc check --config robot.toml --model models/goal.rxm
+    reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors
 
   Drive the robot whose messages arrive at this machine's port 7447, for half a minute:
-    reflexarc run --model models/goal.rxm --listen tcp/127.0.0.1:7447 \\
+    reflexarc run --model vla-model/weights/goal.safetensors --listen tcp/127.0.0.1:7447 \\
         --instruction \"pick up the red mug\" --seconds 30 --record run.mcap
 
 Exit codes: 0 ended as asked (also after SIGINT or SIGTERM, once the arm is at rest),
@@ -58,7 +58,7 @@ braked hold. Publish `estop` = true to stop; leaving a stop takes `estop` = fals
 and then `enable` = true.
 
 Example:
-  reflexarc run --model models/goal.rxm --connect tcp/127.0.0.1:7447 \\
+  reflexarc run --model vla-model/weights/goal.safetensors --connect tcp/127.0.0.1:7447 \\
       --instruction \"please pick up the blue cube\"")]
     Run(RunArgs),
     /// Load everything, say what would be done, and move nothing.
@@ -68,7 +68,7 @@ description that makes no chain, weights that are truncated or of another vocabu
 is not there.
 
 Example:
-  reflexarc check --config robot.toml --model models/goal.rxm --device cpu")]
+  reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
     Check(Common),
 }
 
@@ -178,10 +178,7 @@ fn check(common: Common) -> Result<u8> {
         config.robot.base,
         config.robot.tip
     );
-    println!(
-        "rates        {} decisions/s, {} commands/s",
-        config.rates.mind_hz, config.rates.reflex_hz
-    );
+    println!("rates        {} decisions/s, {} commands/s", config.rates.mind_hz, config.rates.reflex_hz);
     println!("senses       {}", Senses::names(&config.senses).join(", "));
     println!(
         "limits       tool {} m/s in the box {:?} to {:?} m, joints {} rad/s², grip {} N",
@@ -223,7 +220,9 @@ fn run(args: RunArgs) -> Result<u8> {
         bail!("--seconds {}: expected a number above 0", limit_s.unwrap_or_default());
     }
     if config.link.listen.is_empty() && config.link.connect.is_empty() {
-        bail!("nobody could reach this runtime: give --listen or --connect an endpoint such as tcp/127.0.0.1:7447");
+        bail!(
+            "nobody could reach this runtime: give --listen or --connect an endpoint such as tcp/127.0.0.1:7447"
+        );
     }
     let loaded = load_policy(model_path(&config)?, config.policy.device)?;
     println!("model   {} on {}", loaded.policy.name(), loaded.device);
@@ -292,12 +291,19 @@ mod tests {
     #[test]
     fn arguments_override_the_configuration() {
         let cli = Cli::try_parse_from([
-            "reflexarc", "check", "--model", "m.rxm", "--device", "gpu", "--instruction", "hello",
+            "reflexarc",
+            "check",
+            "--model",
+            "m.safetensors",
+            "--device",
+            "gpu",
+            "--instruction",
+            "hello",
         ])
         .unwrap();
         let Command::Check(common) = cli.command else { unreachable!() };
         let config = common.into_config().unwrap();
-        assert_eq!(config.policy.model.as_deref(), Some(Path::new("m.rxm")));
+        assert_eq!(config.policy.model.as_deref(), Some(Path::new("m.safetensors")));
         assert_eq!(config.policy.device, DeviceChoice::Gpu);
         assert_eq!(config.policy.instruction, "hello");
     }

@@ -309,10 +309,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Parse`] or [`ConfigError::Value`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
-            origin: String::new(),
-            message: error.to_string(),
-        })?;
+        let config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::Parse { origin: String::new(), message: error.to_string() })?;
         config.validate()?;
         Ok(config)
     }
@@ -322,10 +320,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Parse`] if a path is not Unicode.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string(self).map_err(|error| ConfigError::Parse {
-            origin: String::new(),
-            message: error.to_string(),
-        })
+        toml::to_string(self)
+            .map_err(|error| ConfigError::Parse { origin: String::new(), message: error.to_string() })
     }
 
     /// Mind periods in reflex ticks (4 by default). At least 1 once validated.

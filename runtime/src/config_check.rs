@@ -19,18 +19,8 @@ fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Conf
     ensure(value >= low && value <= high, key, value, format!("a number from {low} to {high}"))
 }
 
-fn names(
-    key: &'static str,
-    list: &[String],
-    low: usize,
-    high: usize,
-) -> Result<(), ConfigError> {
-    ensure(
-        (low..=high).contains(&list.len()),
-        key,
-        list,
-        format!("{low} to {high} names"),
-    )?;
+fn names(key: &'static str, list: &[String], low: usize, high: usize) -> Result<(), ConfigError> {
+    ensure((low..=high).contains(&list.len()), key, list, format!("{low} to {high} names"))?;
     for (index, name) in list.iter().enumerate() {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         ensure(plain, key, name, "names of ASCII letters, digits and underscores")?;
@@ -63,10 +53,7 @@ impl Config {
                 "an endpoint such as tcp/127.0.0.1:7447",
             )?;
         }
-        let namespace_ok = link
-            .namespace
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '/');
+        let namespace_ok = link.namespace.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '/');
         ensure(
             namespace_ok,
             "link.namespace",
@@ -103,12 +90,7 @@ impl Config {
         within("robot.gripper_max_width_m", robot.gripper_max_width_m, 0.001, 1.0)?;
         let rates = &self.rates;
         ensure((1..=1000).contains(&rates.mind_hz), "rates.mind_hz", rates.mind_hz, "1 to 1000")?;
-        ensure(
-            (60..=1000).contains(&rates.reflex_hz),
-            "rates.reflex_hz",
-            rates.reflex_hz,
-            "60 to 1000",
-        )?;
+        ensure((60..=1000).contains(&rates.reflex_hz), "rates.reflex_hz", rates.reflex_hz, "60 to 1000")?;
         ensure(
             rates.reflex_hz.is_multiple_of(rates.mind_hz),
             "rates.reflex_hz",
@@ -162,12 +144,7 @@ impl Config {
         within("limits.speed_scale", limits.speed_scale, 0.01, 1.0)?;
         within("limits.max_tool_speed_m_s", limits.max_tool_speed_m_s, 0.001, 5.0)?;
         within("limits.max_tool_turn_rad_s", limits.max_tool_turn_rad_s, 0.001, 20.0)?;
-        within(
-            "limits.max_joint_acceleration_rad_s2",
-            limits.max_joint_acceleration_rad_s2,
-            0.1,
-            200.0,
-        )?;
+        within("limits.max_joint_acceleration_rad_s2", limits.max_joint_acceleration_rad_s2, 0.1, 200.0)?;
         within("limits.grip_force_n", limits.grip_force_n, 0.0, 500.0)?;
         within("limits.gripper_speed_m_s", limits.gripper_speed_m_s, 0.001, 2.0)?;
         within("limits.pad_force_n", limits.pad_force_n, 0.1, 1000.0)?;
@@ -178,11 +155,7 @@ impl Config {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 
@@ -210,7 +183,7 @@ mod tests {
     fn text_survives_the_round_trip() {
         let mut config = Config::default();
         config.record.path = Some("run.mcap".into());
-        config.policy.model = Some("model.rxm".into());
+        config.policy.model = Some("model.safetensors".into());
         assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
     }
 

@@ -207,11 +207,9 @@ impl Ledger {
         self.model.record_ns(record.model_ns);
         self.token_audit.record_ns(record.token_audit_ns);
         self.world_audit.record_ns(record.world_audit_ns);
-        for (sum, ns) in self.cost_ns.iter_mut().zip([
-            record.model_ns,
-            record.token_audit_ns,
-            record.world_audit_ns,
-        ]) {
+        for (sum, ns) in
+            self.cost_ns.iter_mut().zip([record.model_ns, record.token_audit_ns, record.world_audit_ns])
+        {
             *sum = sum.saturating_add(ns);
         }
     }

@@ -31,8 +31,7 @@ pub struct LoadError {
 /// [`LoadError`] for a file that is missing, truncated, of another shape or vocabulary, and for a
 /// device that is not there.
 pub fn load_policy(path: &Path, device: DeviceChoice) -> Result<LoadedPolicy, LoadError> {
-    let policy = GoalPolicy::load(path, device)
-        .map_err(|source| LoadError { path: path.into(), source })?;
+    let policy = GoalPolicy::load(path, device).map_err(|source| LoadError { path: path.into(), source })?;
     let device = format!("{} ({})", policy.device().description, policy.device().reason);
     Ok(LoadedPolicy { policy: Box::new(policy), device })
 }

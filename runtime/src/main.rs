@@ -9,7 +9,14 @@ fn main() -> ExitCode {
     match Cli::parse().execute() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("reflexarc: {error:#}");
+            // Many errors quote their cause already; it is not said twice.
+            let mut said = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !said.contains(&cause) {
+                    said = format!("{said}: {cause}");
+                }
+            }
+            eprintln!("reflexarc: {said}");
             ExitCode::from(EXIT_PROBLEM)
         }
     }

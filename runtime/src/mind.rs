@@ -11,9 +11,7 @@ use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
 use reflexarc_kinematics::Chain;
 use reflexarc_vla_model::decision::{Decision, Verdict};
-use reflexarc_vla_model::observation::{
-    Camera, Observation, TACTILE_LEN, Tactile, ToolPose,
-};
+use reflexarc_vla_model::observation::{Camera, Observation, TACTILE_LEN, Tactile, ToolPose};
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
@@ -139,14 +137,9 @@ impl Mind {
     /// # Errors
     /// [`PolicyError`] if the policy cannot work with the configured senses at all.
     pub fn warm_up(&mut self, dof: usize) -> Result<(), PolicyError> {
-        let (width, height) =
-            (self.senses.camera_width_px as usize, self.senses.camera_height_px as usize);
-        let camera = |name: &String| Camera {
-            name: name.clone(),
-            width,
-            height,
-            rgb: vec![128; width * height * 3],
-        };
+        let (width, height) = (self.senses.camera_width_px as usize, self.senses.camera_height_px as usize);
+        let camera =
+            |name: &String| Camera { name: name.clone(), width, height, rgb: vec![128; width * height * 3] };
         let pad = |name: &String| Tactile { name: name.clone(), taxels_n: vec![0.0; TACTILE_LEN] };
         let observation = Observation {
             time_ns: 0,

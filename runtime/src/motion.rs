@@ -47,10 +47,7 @@ impl Motion {
         let scaled: Vec<JointLimits> = chain
             .limits()
             .iter()
-            .map(|joint| JointLimits {
-                velocity_rad_s: joint.velocity_rad_s * limits.speed_scale,
-                ..*joint
-            })
+            .map(|joint| JointLimits { velocity_rad_s: joint.velocity_rad_s * limits.speed_scale, ..*joint })
             .collect();
         let settings = TrackerConfig {
             dt_s,
@@ -250,9 +247,12 @@ mod tests {
     #[test]
     fn a_target_outside_the_box_is_not_followed_out_of_it() {
         let mut motion = motion();
-        for (position_m, yaw_rad) in
-            [([0.5, 0.0, -0.3], 0.0), ([0.95, 0.0, 0.2], 1.0), ([0.3, 0.8, 0.2], -1.0), ([0.1, 0.0, 0.3], 0.0)]
-        {
+        for (position_m, yaw_rad) in [
+            ([0.5, 0.0, -0.3], 0.0),
+            ([0.95, 0.0, 0.2], 1.0),
+            ([0.3, 0.8, 0.2], -1.0),
+            ([0.1, 0.0, 0.3], 0.0),
+        ] {
             let target = base_from_tool(position_m, yaw_rad);
             for _ in 0..1200 {
                 motion.move_to(&target);

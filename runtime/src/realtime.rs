@@ -104,9 +104,8 @@ pub fn run(
         let (mind_hz, reflex_hz) = (config.rates.mind_hz, config.rates.reflex_hz);
         // A closure, so that a thread that cannot be started lets those already running end.
         let start = move || {
-            let telemetry = spawn(scope, "telemetry", move || {
-                keep_books(wires, clock, health, names, &progress_tx)
-            })?;
+            let telemetry =
+                spawn(scope, "telemetry", move || keep_books(wires, clock, health, names, &progress_tx))?;
             let sender = spawn(scope, "sender", move || send_commands(&command_rx, writer))?;
             let minding = spawn(scope, "mind", move || {
                 let _done = SetOnDrop(&wires.mind_done);
@@ -213,9 +212,7 @@ fn run_reflex(
         if stop.load(Ordering::Acquire) {
             let since_ns = *stopping_ns.get_or_insert(woke_ns);
             spine.stop(StopCause::Shutdown);
-            if woke_ns.saturating_sub(since_ns) > SHUTDOWN_NS
-                || (since_ns != woke_ns && spine.at_rest())
-            {
+            if woke_ns.saturating_sub(since_ns) > SHUTDOWN_NS || (since_ns != woke_ns && spine.at_rest()) {
                 return (dropped, lost);
             }
         }

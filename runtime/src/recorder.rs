@@ -155,8 +155,7 @@ impl<W: Write + Seek> McapSink<W> {
         let channel_id = match self.channels.get(&key) {
             Some(id) => *id,
             None => {
-                let schema =
-                    self.writer.add_schema(record.type_name, "ros2msg", record.schema.as_bytes())?;
+                let schema = self.writer.add_schema(record.type_name, "ros2msg", record.schema.as_bytes())?;
                 let direction = if record.outgoing { "sent" } else { "received" };
                 let about = BTreeMap::from([("direction".to_owned(), direction.to_owned())]);
                 let topic = format!("/{}", record.topic_name);
@@ -189,8 +188,7 @@ impl<W: Write + Seek> McapSink<W> {
             ("messages".to_owned(), self.report.messages.to_string()),
             ("dropped".to_owned(), dropped.to_string()),
         ]);
-        self.writer
-            .write_metadata(&Metadata { name: "reflexarc.recorder".into(), metadata: counters })?;
+        self.writer.write_metadata(&Metadata { name: "reflexarc.recorder".into(), metadata: counters })?;
         self.writer.finish()?;
         self.writer.into_inner().flush().map_err(mcap::McapError::Io)?;
         Ok(self.report)

@@ -280,11 +280,8 @@ impl Reflex {
         let wanted = base_from_tool(set_point.position_m, set_point.yaw_rad);
         let near = self.within_reach_of_ramp(&tool, &wanted);
         self.motion.move_to(&near);
-        self.ramp = if self.soft_start_s > 0.0 {
-            (self.ramp + self.dt_s / self.soft_start_s).min(1.0)
-        } else {
-            1.0
-        };
+        self.ramp =
+            if self.soft_start_s > 0.0 { (self.ramp + self.dt_s / self.soft_start_s).min(1.0) } else { 1.0 };
         self.grip(target, &snapshot.pad_normal_n);
     }
 

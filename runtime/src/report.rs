@@ -247,8 +247,7 @@ impl Report {
             self.audit.token_cost_percent,
             self.audit.world_cost_percent
         )?;
-        let modes: Vec<String> =
-            self.modes.iter().map(|(mode, count)| format!("{mode} {count}")).collect();
+        let modes: Vec<String> = self.modes.iter().map(|(mode, count)| format!("{mode} {count}")).collect();
         writeln!(out, "modes (ticks)     {}; {} stops", modes.join(", "), self.stops)?;
         let steps: Vec<String> = self
             .timeline

@@ -130,9 +130,7 @@ impl Safety {
             return Gate::Stop(cause);
         }
         let enabled = match self.enabled_ns {
-            Some(at_ns) if self.require_enable => {
-                now_ns.saturating_sub(at_ns) <= self.enable_timeout_ns
-            }
+            Some(at_ns) if self.require_enable => now_ns.saturating_sub(at_ns) <= self.enable_timeout_ns,
             Some(_) => true,
             None => !self.require_enable && !self.needs_fresh_enable,
         };

@@ -136,21 +136,13 @@ impl Snapshot {
                 })
                 .collect(),
             tactile: pads
-                .map(|(sample, name)| Tactile {
-                    name: name.clone(),
-                    taxels_n: sample.value.data.clone(),
-                })
+                .map(|(sample, name)| Tactile { name: name.clone(), taxels_n: sample.value.data.clone() })
                 .collect(),
             joints_rad: body.q.iter().map(|q| *q as f32).collect(),
             gripper_width_m: body.gripper_width_m as f32,
             base_from_tool: ToolPose {
                 position_m: [position.x as f32, position.y as f32, position.z as f32],
-                rotation_xyzw: [
-                    rotation.x as f32,
-                    rotation.y as f32,
-                    rotation.z as f32,
-                    rotation.w as f32,
-                ],
+                rotation_xyzw: [rotation.x as f32, rotation.y as f32, rotation.z as f32, rotation.w as f32],
             },
         })
     }
@@ -250,12 +242,7 @@ impl Senses {
     ///
     /// # Errors
     /// [`LinkError`] if the link refuses a subscription.
-    pub fn new(
-        link: &Link,
-        topics: &Topics,
-        config: &Config,
-        chain: Chain,
-    ) -> Result<Self, LinkError> {
+    pub fn new(link: &Link, topics: &Topics, config: &Config, chain: Chain) -> Result<Self, LinkError> {
         let senses = &config.senses;
         let mut cameras = Vec::new();
         for (index, name) in senses.cameras.iter().enumerate().take(MAX_CAMERAS) {
@@ -286,13 +273,10 @@ impl Senses {
         let mut snapshot = Snapshot { now_ns, ..Snapshot::nothing() };
         let (chain, gripper) = (&self.chain, self.gripper_joint.as_str());
         let width_max_m = self.gripper_max_width_m;
-        let mut health = self.joints.poll(now_ns, future_ns, |state| {
-            read_joints(chain, gripper, width_max_m, state)
-        });
-        snapshot.body = self.joints.accepted.as_ref().map(|(_, stamp_ns, body)| Body {
-            stamp_ns: *stamp_ns,
-            ..*body
-        });
+        let mut health =
+            self.joints.poll(now_ns, future_ns, |state| read_joints(chain, gripper, width_max_m, state));
+        snapshot.body =
+            self.joints.accepted.as_ref().map(|(_, stamp_ns, body)| Body { stamp_ns: *stamp_ns, ..*body });
 
         let (config, black_below) = (&self.config, self.config.black_below);
         let mut black = 0;
@@ -350,12 +334,7 @@ impl Senses {
     }
 }
 
-fn read_joints(
-    chain: &Chain,
-    gripper: &str,
-    width_max_m: f64,
-    state: &JointState,
-) -> Result<Body, Refused> {
+fn read_joints(chain: &Chain, gripper: &str, width_max_m: f64, state: &JointState) -> Result<Body, Refused> {
     if state.name.len() != state.position.len() {
         return Err(Refused::Shape);
     }
@@ -374,8 +353,7 @@ fn read_joints(
     if !q.is_finite() || !width_m.is_finite() {
         return Err(Refused::NonFinite);
     }
-    let outside =
-        q.iter().zip(chain.limits()).any(|(q, limits)| !limits.contains(*q, RANGE_SLACK_RAD));
+    let outside = q.iter().zip(chain.limits()).any(|(q, limits)| !limits.contains(*q, RANGE_SLACK_RAD));
     if outside || width_m < -WIDTH_SLACK_M || width_m > width_max_m + WIDTH_SLACK_M {
         return Err(Refused::Range);
     }

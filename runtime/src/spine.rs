@@ -1,9 +1,7 @@
 //! The spine: senses, safety and reflex of one robot as one fixed-rate step, and the messages that
 //! carry its commands. It belongs to one thread; time comes in as an argument.
 
-use reflexarc_drivers::msg::{
-    BoolMsg, Duration, Header, JointTrajectory, JointTrajectoryPoint,
-};
+use reflexarc_drivers::msg::{BoolMsg, Duration, Header, JointTrajectory, JointTrajectoryPoint};
 use reflexarc_drivers::topic::{Qos, Topic, Topics};
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
 use reflexarc_kinematics::Chain;
@@ -45,12 +43,7 @@ impl Spine {
     ///
     /// # Errors
     /// [`LinkError`] if the link refuses.
-    pub fn new(
-        link: &Link,
-        topics: &Topics,
-        config: &Config,
-        chain: Chain,
-    ) -> Result<Self, LinkError> {
+    pub fn new(link: &Link, topics: &Topics, config: &Config, chain: Chain) -> Result<Self, LinkError> {
         Ok(Self {
             senses: Senses::new(link, topics, config, chain.clone())?,
             safety: Safety::new(&config.safety),
@@ -151,12 +144,7 @@ impl CommandWriter {
     ///
     /// # Errors
     /// [`LinkError`] if the link refuses.
-    pub fn new(
-        link: &Link,
-        topics: &Topics,
-        config: &Config,
-        chain: &Chain,
-    ) -> Result<Self, LinkError> {
+    pub fn new(link: &Link, topics: &Topics, config: &Config, chain: &Chain) -> Result<Self, LinkError> {
         let mut joint_names = chain.joint_names().to_vec();
         joint_names.push(config.robot.gripper_joint.clone());
         let count = joint_names.len();
@@ -169,11 +157,7 @@ impl CommandWriter {
         };
         Ok(Self {
             publisher: link.publisher(&topics.joint_command)?,
-            message: JointTrajectory {
-                header: Header::default(),
-                joint_names,
-                points: vec![point],
-            },
+            message: JointTrajectory { header: Header::default(), joint_names, points: vec![point] },
             unsent: 0,
         })
     }

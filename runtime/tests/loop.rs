@@ -393,7 +393,9 @@ fn the_same_inputs_give_the_same_commands() {
         let mut digest = Sha256::new();
         for tick in 0..3 * HZ {
             match tick {
-                200 => rig.script.says(Say::Verdict(act(Subtask::Grasp, [0.42, -0.1, 0.03], -1.2, 0.0, 25.0))),
+                200 => {
+                    rig.script.says(Say::Verdict(act(Subtask::Grasp, [0.42, -0.1, 0.03], -1.2, 0.0, 25.0)))
+                }
                 300 => rig.plant.sends.scene = false,
                 360 => rig.plant.sends.scene = true,
                 500 => rig.plant.estop.put(&BoolMsg::new(true)).unwrap(),

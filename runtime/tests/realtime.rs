@@ -37,19 +37,21 @@ fn a_second_of_real_time_adds_up_and_ends_at_rest() {
     let stop = Arc::new(AtomicBool::new(false));
     let ended = Arc::new(AtomicBool::new(false));
 
-    let robot = Builder::new().name("robot".into()).spawn({
-        let (clock, ended) = (clock.clone(), Arc::clone(&ended));
-        move || {
-            let mut tick = 0;
-            while !ended.load(Ordering::Acquire) {
-                plant.step(tick, clock.now_ns());
-                tick += 1;
-                std::thread::sleep(Duration::from_micros(1_000_000 / HZ));
+    let robot = Builder::new()
+        .name("robot".into())
+        .spawn({
+            let (clock, ended) = (clock.clone(), Arc::clone(&ended));
+            move || {
+                let mut tick = 0;
+                while !ended.load(Ordering::Acquire) {
+                    plant.step(tick, clock.now_ns());
+                    tick += 1;
+                    std::thread::sleep(Duration::from_micros(1_000_000 / HZ));
+                }
+                plant
             }
-            plant
-        }
-    })
-    .unwrap();
+        })
+        .unwrap();
     let begun = Instant::now();
     let mut told = 0;
     let report = realtime::run(runtime, &clock, &stop, |progress| {
@@ -91,11 +93,9 @@ fn a_peer_that_vanishes_leads_to_a_hold_and_an_orderly_end() {
     let server = Link::zenoh(ZenohConfig::default(), clock.clone()).unwrap();
     let connect = server.locators().to_vec();
     let mut plant = Plant::new(server);
-    let link = Link::zenoh(
-        ZenohConfig { listen: Vec::new(), connect, ..ZenohConfig::default() },
-        clock.clone(),
-    )
-    .unwrap();
+    let link =
+        Link::zenoh(ZenohConfig { listen: Vec::new(), connect, ..ZenohConfig::default() }, clock.clone())
+            .unwrap();
     let mut config = patient();
     for age_ms in [
         &mut config.senses.camera_max_age_ms,
@@ -107,22 +107,24 @@ fn a_peer_that_vanishes_leads_to_a_hold_and_an_orderly_end() {
     let runtime = Runtime::new(config, link, Box::new(Script::new(reach()))).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let vanish = Arc::new(AtomicBool::new(false));
-    let robot = Builder::new().name("robot".into()).spawn({
-        let (clock, vanish) = (clock.clone(), Arc::clone(&vanish));
-        move || {
-            let mut tick = 0;
-            while !vanish.load(Ordering::Acquire) {
-                plant.step(tick, clock.now_ns());
-                tick += 1;
-                std::thread::sleep(Duration::from_micros(1_000_000 / HZ));
+    let robot = Builder::new()
+        .name("robot".into())
+        .spawn({
+            let (clock, vanish) = (clock.clone(), Arc::clone(&vanish));
+            move || {
+                let mut tick = 0;
+                while !vanish.load(Ordering::Acquire) {
+                    plant.step(tick, clock.now_ns());
+                    tick += 1;
+                    std::thread::sleep(Duration::from_micros(1_000_000 / HZ));
+                }
+                let commands = plant.commands;
+                // The session ends here, without a word to the other side.
+                drop(plant);
+                commands
             }
-            let commands = plant.commands;
-            // The session ends here, without a word to the other side.
-            drop(plant);
-            commands
-        }
-    })
-    .unwrap();
+        })
+        .unwrap();
     let report = realtime::run(runtime, &clock, &stop, |progress| {
         if progress.mode == Mode::Active {
             vanish.store(true, Ordering::Release);

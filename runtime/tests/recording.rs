@@ -56,11 +56,8 @@ fn a_recording_reads_back_and_counts() {
     assert_eq!(counts["/goal"], 60);
     assert_eq!(counts["/joint_command"], rig.runtime.report().commands);
 
-    let described: Vec<_> = summary
-        .metadata_indexes
-        .iter()
-        .map(|index| mcap::read::metadata(&bytes, index).unwrap())
-        .collect();
+    let described: Vec<_> =
+        summary.metadata_indexes.iter().map(|index| mcap::read::metadata(&bytes, index).unwrap()).collect();
     let run = &described.iter().find(|metadata| metadata.name == "reflexarc.run").unwrap().metadata;
     assert_eq!(run["policy"], "script");
     assert_eq!(Config::parse(&run["config"]).unwrap(), Config::default());

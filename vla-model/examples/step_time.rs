@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use reflexarc_vla_model::goal::config::GoalModelConfig;
+use reflexarc_vla_model::goal::features::{scene_patches, wrist_patches};
 use reflexarc_vla_model::goal::model::{GoalModel, HostInputs};
+use reflexarc_vla_model::grammar::decode_slots;
 
 const WORDS: usize = 120;
 const MAX_WORDS: usize = 20;
@@ -63,9 +65,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         percentile(&mut times, 0.99),
         percentile(&mut times, 0.0)
     );
+    stages(&config, &model)?;
     #[cfg(feature = "train")]
     train(&config, batch, steps, &device)?;
     let _ = (batch, steps);
+    Ok(())
+}
+
+/// What surrounds the network, and what parts of it cost: each line repeats one thing.
+fn stages(config: &GoalModelConfig, model: &GoalModel) -> Result<(), Box<dyn std::error::Error>> {
+    let time = |name: &str, run: &mut dyn FnMut()| {
+        let mut times: Vec<f64> = (0..100)
+            .map(|_| {
+                let started = Instant::now();
+                run();
+                started.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        println!("{name}: p50 {:.3} ms", percentile(&mut times, 0.5));
+    };
+    let mut inputs = HostInputs::zeros(config, 1);
+    let rgb = vec![77_u8; config.image_px * config.image_px * 3];
+    time("patches of both images", &mut || {
+        scene_patches(&rgb, config.image_px, &mut inputs.scene);
+        wrist_patches(&rgb, config.image_px, &mut inputs.wrist);
+    });
+    let cache = model.encode(&[3, 17, 4, 9, 30])?;
+    let logits = model.logits(&inputs, &cache)?;
+    time("grammar", &mut || assert!(decode_slots(&logits).is_ok()));
+    let fewer: [(&str, GoalModelConfig); 3] = [
+        ("without three main layers", GoalModelConfig { layers: config.layers - 3, ..config.clone() }),
+        ("without two scene blocks", GoalModelConfig { scene_blocks: 1, ..config.clone() }),
+        ("without two wrist blocks", GoalModelConfig { wrist_blocks: 1, ..config.clone() }),
+    ];
+    for (name, config) in fewer {
+        let model = GoalModel::random(&config, 1, &Device::flex())?;
+        let cache = model.encode(&[3, 17, 4, 9, 30])?;
+        time(name, &mut || assert!(model.logits(&inputs, &cache).is_ok()));
+    }
     Ok(())
 }
 

@@ -40,12 +40,7 @@ pub fn act(subtask: Subtask, position_m: [f64; 3], yaw_rad: f64, width_m: f64, f
     let exact = Verdict::Act {
         plan: vec![Goal::Pick { color: Color::Red, object: Object::Mug }],
         subtask,
-        target: ToolTarget {
-            position_m,
-            yaw_rad,
-            gripper_width_m: width_m,
-            gripper_force_n: force_n,
-        },
+        target: ToolTarget { position_m, yaw_rad, gripper_width_m: width_m, gripper_force_n: force_n },
         pixel_uv: [0.5, 0.5],
     };
     parse(&tokens_from_verdict(&exact).unwrap()).unwrap()

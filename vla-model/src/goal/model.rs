@@ -63,6 +63,7 @@ pub(crate) struct Context {
 }
 
 /// What the transformer half of the network computes.
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "only training reads the heat maps"))]
 pub(crate) struct Outputs {
     /// `[batch, slots, vocabulary]`.
     pub(crate) logits: Tensor<3>,

@@ -146,7 +146,7 @@ impl Tower {
             let [rows, channels] = d_map.dims();
             let d_pointwise = hidden.clone().transpose().matmul(d_map.clone());
             let d_hidden = d_map.clone().matmul(block.pointwise.val().transpose());
-            let d_hidden = d_hidden * hidden.sign();
+            let d_hidden = d_hidden.mask_fill(hidden.lower_equal_elem(0.0), 0.0);
             let d_bias = d_hidden.clone().sum_dim(0).reshape([channels]);
             let d_conv = (0..3)
                 .map(|row| {
@@ -169,7 +169,7 @@ impl Tower {
             (Some(merge), Some(joined)) => {
                 let d_merge = joined.clone().transpose().matmul(d_map.clone());
                 let d_joined = d_map.matmul(merge.val().transpose());
-                (d_joined * joined.sign(), Some(d_merge))
+                (d_joined.mask_fill(joined.lower_equal_elem(0.0), 0.0), Some(d_merge))
             }
             _ => (d_map, None),
         };

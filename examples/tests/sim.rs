@@ -1,0 +1,190 @@
+//! What the job does when things go wrong, with a policy that needs no training: it always wants
+//! to reach for a point above the table.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use reflexarc_examples::casting::{scene_with, wanted};
+use reflexarc_examples::job::{Ending, Job, JobReport, News, run};
+use reflexarc_examples::stage::Mishaps;
+use reflexarc_runtime::Config;
+use reflexarc_runtime::config::DeviceChoice;
+use reflexarc_runtime::load::load_policy;
+use reflexarc_vla_model::decision::{Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict};
+use reflexarc_vla_model::goal::policy::GoalPolicy;
+use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
+use reflexarc_vla_model::observation::Observation;
+use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::weights::{Quantisation, to_bytes};
+
+/// Each job wants its share of the processor: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says the same whatever it sees.
+struct Always(Verdict);
+
+impl Policy for Always {
+    fn name(&self) -> &str {
+        "always"
+    }
+
+    fn instruct(&mut self, _instruction: &str) {}
+
+    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        let tokens = tokens_from_verdict(&self.0).unwrap();
+        let verdict = parse(&tokens).unwrap();
+        Ok(Decision { tokens, verdict, confidence: 0.9, observation_ns: observation.time_ns })
+    }
+}
+
+fn reach() -> Verdict {
+    Verdict::Act {
+        plan: vec![Goal::Pick { color: Color::Red, object: Object::Mug }],
+        subtask: Subtask::Reach,
+        target: ToolTarget {
+            position_m: [0.5, 0.1, 0.2],
+            yaw_rad: 0.3,
+            gripper_width_m: 0.08,
+            gripper_force_n: 10.0,
+        },
+        pixel_uv: [0.5, 0.5],
+    }
+}
+
+/// A job whose senses may be older than a robot's should be: the machine that runs the tests may
+/// have other things to do.
+fn job(mishaps: Mishaps) -> Job {
+    let mut config = Config::default();
+    config.link.listen = vec!["tcp/127.0.0.1:0".to_owned()];
+    for age_ms in [
+        &mut config.senses.camera_max_age_ms,
+        &mut config.senses.tactile_max_age_ms,
+        &mut config.senses.joints_max_age_ms,
+    ] {
+        *age_ms = 400;
+    }
+    config.safety.decision_max_age_ms = 1_000;
+    Job {
+        config,
+        scene: scene_with(wanted("pick up the red mug"), 1).unwrap(),
+        sim_listen: "tcp/127.0.0.1:0".to_owned(),
+        limit_s: 20.0,
+        sustain: false,
+        hold_patience_s: 0.5,
+        mishaps,
+    }
+}
+
+fn play(job: Job, verdict: Verdict) -> JobReport {
+    let begun = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = run(job, Box::new(Always(verdict)), &stop, |_| {}).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(done.report.success, Some(done.ending.is_success()));
+    assert!(done.report.problems.is_empty(), "{:?}", done.report.problems);
+    done
+}
+
+#[test]
+fn frozen_cameras_end_in_a_hold_that_names_the_camera() {
+    let _alone = alone();
+    let done = play(job(Mishaps { freeze_cameras_after_s: Some(0.6), ..Mishaps::default() }), reach());
+    assert!(matches!(done.ending, Ending::Held { .. }), "{}", done.ending);
+    let said = done.ending.to_string();
+    assert!(said.contains("camera") && said.contains("ms old"), "{said}");
+    assert!(said.contains("scene") || said.contains("wrist"), "{said}");
+    assert!(done.report.modes["holding_stale"] > 0);
+    assert!(done.report.modes["active"] > 0, "{}", done.report.to_text());
+    assert!(done.view.actuator.obeyed > 0 && done.view.trouble.is_none());
+}
+
+#[test]
+fn black_cameras_end_in_a_hold_that_says_so() {
+    let _alone = alone();
+    let done = play(job(Mishaps { black_cameras_after_s: Some(0.6), ..Mishaps::default() }), reach());
+    assert!(matches!(done.ending, Ending::Held { .. }), "{}", done.ending);
+    assert!(done.ending.to_string().contains("cameras are black"), "{}", done.ending);
+    assert!(done.report.modes["holding_black"] > 0);
+}
+
+#[test]
+fn a_simulator_that_vanishes_ends_the_job_soon_and_in_words() {
+    let _alone = alone();
+    let done = play(job(Mishaps { vanish_after_s: Some(0.6), ..Mishaps::default() }), reach());
+    assert!(matches!(done.ending, Ending::PeerLost { trouble: None, .. }), "{}", done.ending);
+    assert!(done.ending.to_string().contains("vanished"), "{}", done.ending);
+    assert!(done.report.modes["holding_stale"] > 0, "{}", done.report.to_text());
+    assert!(done.report.duration_s < 6.0, "{}", done.report.duration_s);
+}
+
+#[test]
+fn what_the_policy_refuses_is_said_aloud_and_nothing_moves() {
+    let _alone = alone();
+    let done = play(job(Mishaps::default()), Verdict::Infeasible(Infeasible::UnknownAction));
+    assert_eq!(done.ending, Ending::Infeasible(Infeasible::UnknownAction));
+    assert!(done.ending.to_string().contains("infeasible, unknown action"), "{}", done.ending);
+    assert_eq!(done.report.modes.get("active"), None);
+}
+
+#[test]
+fn time_runs_out_and_the_run_is_recorded_and_drawn() {
+    let _alone = alone();
+    let folder = std::env::temp_dir().join(format!("reflexarc-sim-{}", std::process::id()));
+    let mut job = job(Mishaps::default());
+    job.limit_s = 1.5;
+    job.config.record.path = Some(folder.join("run.mcap"));
+    let mut told = 0;
+    let mut met = false;
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = run(job, Box::new(Always(reach())), &stop, |news| match news {
+        News::Met { runtime, sim } => met = runtime.len() == 1 && sim.len() == 1,
+        News::Progress(progress, view) => {
+            told += 1;
+            assert!(progress.time_s < 10.0 && view.height_m < 0.05);
+        }
+    })
+    .unwrap();
+    assert!(met && told >= 3, "{told}");
+    assert!(matches!(done.ending, Ending::TimeOver { .. }), "{}", done.ending);
+    assert!(done.report.decisions > 5 && done.report.tokens > 5);
+    assert!(done.report.recorder.is_some_and(|recorder| recorder.messages > 100));
+    done.film.save(&folder.join("strip.png"), "\"reach\" - failure").unwrap();
+    assert!(image::open(folder.join("strip.png")).unwrap().height() > 400);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_signal_brings_the_arm_to_rest() {
+    let _alone = alone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = run(job(Mishaps::default()), Box::new(Always(reach())), &stop, |news| {
+        if matches!(news, News::Progress(progress, _) if progress.decisions > 3) {
+            stop.store(true, Ordering::Release);
+        }
+    })
+    .unwrap();
+    assert_eq!(done.ending, Ending::Interrupted);
+    assert!(done.report.modes["stopped"] > 0);
+}
+
+#[test]
+fn truncated_weights_are_refused_in_words() {
+    let whole = GoalPolicy::random(3, DeviceChoice::Cpu).unwrap();
+    let bytes = to_bytes(whole.model(), Quantisation::Int8PerOutputChannel, &serde_json::json!({})).unwrap();
+    let path: PathBuf = std::env::temp_dir().join(format!("reflexarc-{}-cut.safetensors", std::process::id()));
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(load_policy(&path, DeviceChoice::Cpu).is_ok());
+    for kept in [bytes.len() - 1, bytes.len() / 2, 4, 0] {
+        std::fs::write(&path, &bytes[..kept]).unwrap();
+        let error = load_policy(&path, DeviceChoice::Cpu).err().unwrap().to_string();
+        assert!(error.contains("-cut.safetensors") && error.len() > 60, "{error}");
+    }
+    std::fs::remove_file(&path).unwrap();
+}
