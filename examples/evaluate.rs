@@ -150,7 +150,9 @@ fn main() -> Result<()> {
         _ => DeviceChoice::Cpu,
     };
     let policy = || match arguments.ablation {
-        Ablation::RandomWeights | Ablation::Expert => GoalPolicy::random(1, device).context("cannot make random weights"),
+        Ablation::RandomWeights | Ablation::Expert => {
+            GoalPolicy::random(1, device).context("cannot make random weights")
+        }
         _ => GoalPolicy::load(&arguments.model, device)
             .with_context(|| format!("cannot load the model {}", arguments.model.display())),
     };
@@ -250,7 +252,10 @@ fn prepare(arguments: &Arguments, seed: u64) -> Episode {
     }
     let (color, object) = (translate::color(paint), translate::object(kind));
     let instruction = match (&arguments.instruction, arguments.phrasing) {
-        (Some(text), _) => text.replace("{colour}", paint.name()).replace("{color}", paint.name()).replace("{object}", kind.name()),
+        (Some(text), _) => text
+            .replace("{colour}", paint.name())
+            .replace("{color}", paint.name())
+            .replace("{object}", kind.name()),
         (None, Phrasing::Canonical) => phrasing::canonical(color, object),
         (None, Phrasing::Train) => phrasing::phrase_pick(&mut rng, Split::Train, color, object).text,
         (None, Phrasing::HeldOut) => phrasing::phrase_pick(&mut rng, Split::HeldOut, color, object).text,
@@ -263,7 +268,12 @@ fn name_of<T: ValueEnum>(value: T) -> String {
     value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
 }
 
-fn summarise(arguments: &Arguments, policy: &GoalPolicy, results: Vec<EpisodeResult>, wall_s: f64) -> Summary {
+fn summarise(
+    arguments: &Arguments,
+    policy: &GoalPolicy,
+    results: Vec<EpisodeResult>,
+    wall_s: f64,
+) -> Summary {
     use sha2::{Digest, Sha256};
     let successes = results.iter().filter(|r| r.outcome == "success").count();
     let (wilson_low, wilson_high) = wilson::interval(successes, results.len());

@@ -152,7 +152,9 @@ fn play(arguments: Arguments) -> Result<bool> {
     let want = wanted(&arguments.instruction);
     let scene = match want {
         Some(want) if arguments.absent => scene_without(want, arguments.seed)?,
-        None if arguments.absent => bail!("--absent: the instruction names no colour and object that could be absent"),
+        None if arguments.absent => {
+            bail!("--absent: the instruction names no colour and object that could be absent")
+        }
         want => scene_with(want, arguments.seed)?,
     };
 
@@ -174,7 +176,9 @@ fn play(arguments: Arguments) -> Result<bool> {
     println!("told      \"{}\"", arguments.instruction);
     println!("model     {} ({})", loaded.policy.name(), model.display());
     println!("device    {}", loaded.device);
-    let object = if arguments.absent { "what is named is left out".to_owned() } else {
+    let object = if arguments.absent {
+        "what is named is left out".to_owned()
+    } else {
         want.map_or("the instruction names no object of ours".to_owned(), |want| {
             format!("the task is about the {} {}", want.paint.name(), want.kind.name())
         })

@@ -86,7 +86,13 @@ impl<M: Message> Heard<M> {
     }
 
     /// Writes name, rate, age and losses, then what `show` makes of the newest message.
-    fn report(&mut self, now_ns: u64, span_s: f64, out: &mut String, show: impl FnOnce(&M, &mut String)) -> u64 {
+    fn report(
+        &mut self,
+        now_ns: u64,
+        span_s: f64,
+        out: &mut String,
+        show: impl FnOnce(&M, &mut String),
+    ) -> u64 {
         let stats = self.subscription.stats();
         let fresh = stats.received - self.before.received;
         self.before = stats;
@@ -95,13 +101,8 @@ impl<M: Message> Heard<M> {
             let _ = writeln!(out, "  {:<14} {why}", self.name);
             return stats.received;
         };
-        let _ = write!(
-            out,
-            "  {:<14} {:6.1} Hz  {:>8}",
-            self.name,
-            fresh as f64 / span_s,
-            age(&sample, now_ns)
-        );
+        let _ =
+            write!(out, "  {:<14} {:6.1} Hz  {:>8}", self.name, fresh as f64 / span_s, age(&sample, now_ns));
         if stats.gaps + stats.malformed > 0 {
             let _ = write!(out, "  ({} lost, {} malformed)", stats.gaps, stats.malformed);
         }

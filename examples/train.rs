@@ -91,11 +91,12 @@ fn gather(
     policy: Option<&GoalModel>,
 ) -> Result<(Vec<Sample>, usize)> {
     let start = Instant::now();
-    let (samples, lifted) = collect(first_seed, count, arguments.threads, disturbance, pace, policy, &|done| {
-        if done % (count / 10).max(1) == 0 {
-            println!("  {what}: {done}/{count} rollouts, {:.0} s", start.elapsed().as_secs_f64());
-        }
-    })?;
+    let (samples, lifted) =
+        collect(first_seed, count, arguments.threads, disturbance, pace, policy, &|done| {
+            if done % (count / 10).max(1) == 0 {
+                println!("  {what}: {done}/{count} rollouts, {:.0} s", start.elapsed().as_secs_f64());
+            }
+        })?;
     println!(
         "{what}: {} frames of {count} rollouts, {lifted} lifted their object, {:.0} s",
         samples.len(),
@@ -106,12 +107,14 @@ fn gather(
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    std::fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let started = Instant::now();
     let disturbed = Disturbance { pushes_per_s: 0.6, random_start: 0.75 };
     let pace = Pace { length_s: 5.0, frame_every_s: 0.1 };
     let seed = TRAIN_SEED + arguments.seed * 10_000_000;
-    let (mut samples, _) = gather("demonstrations", seed, arguments.demos, &arguments, disturbed, pace, None)?;
+    let (mut samples, _) =
+        gather("demonstrations", seed, arguments.demos, &arguments, disturbed, pace, None)?;
     let (held_out, _) = gather("validation", VALIDATION_SEED, 60, &arguments, disturbed, pace, None)?;
 
     let device = device::choose(arguments.device)?;
@@ -125,8 +128,14 @@ fn main() -> Result<()> {
     };
     let parameters = trainer.model().parameters();
     println!("{parameters} parameters");
-    let schedule = Schedule { peak: arguments.lr, floor: arguments.lr / 100.0, warmup: 300, total: SCHEDULE_STEPS };
-    let budget = Budget { steps: arguments.steps, minutes: arguments.minutes, demos_s: started.elapsed().as_secs_f64(), started };
+    let schedule =
+        Schedule { peak: arguments.lr, floor: arguments.lr / 100.0, warmup: 300, total: SCHEDULE_STEPS };
+    let budget = Budget {
+        steps: arguments.steps,
+        minutes: arguments.minutes,
+        demos_s: started.elapsed().as_secs_f64(),
+        started,
+    };
     let mut validation = TrainBatch::default();
     let mix = Mix::default();
     fill(&mut validation, &config, &held_out, 384, &mix, &mut ChaCha8Rng::seed_from_u64(7))?;
@@ -134,7 +143,17 @@ fn main() -> Result<()> {
     let mut curves = [[200, 30, 30], [30, 30, 200]].map(|rgb| Curve { rgb, points: Vec::new() });
     let stops: Vec<f64> = arguments.rounds.iter().copied().chain([1.0]).collect();
     for (round, stop) in stops.into_iter().enumerate() {
-        train_until(stop, &mut trainer, &schedule, &budget, &samples, &mix, &arguments, &validation, &mut curves)?;
+        train_until(
+            stop,
+            &mut trainer,
+            &schedule,
+            &budget,
+            &samples,
+            &mix,
+            &arguments,
+            &validation,
+            &mut curves,
+        )?;
         let model = trainer.averaged_model();
         let calm = Disturbance { pushes_per_s: 0.0, random_start: 0.0 };
         let check = Pace { length_s: 8.0, frame_every_s: 1e6 };
@@ -178,8 +197,12 @@ fn main() -> Result<()> {
 
 /// Writes the weights in both precisions and the model card.
 fn save(folder: &Path, model: &GoalModel, facts: &serde_json::Value, spent_s: f64) -> Result<()> {
-    let mut card = String::from("# Goal model\n\nMade by the `train` example; nothing in it was set by hand.\n\n");
-    for (name, quantisation) in [("goal.safetensors", Quantisation::Int8PerOutputChannel), ("goal-f32.safetensors", Quantisation::F32)] {
+    let mut card =
+        String::from("# Goal model\n\nMade by the `train` example; nothing in it was set by hand.\n\n");
+    for (name, quantisation) in [
+        ("goal.safetensors", Quantisation::Int8PerOutputChannel),
+        ("goal-f32.safetensors", Quantisation::F32),
+    ] {
         let path = folder.join(name);
         let hash = weights::save(&path, model, quantisation, facts)?;
         let bytes = std::fs::metadata(&path)?.len();
@@ -238,7 +261,12 @@ fn train_until(
                 curves[0].points.push((step as f64, window.take()));
                 curves[1].points.push((step as f64, f64::from(test.loss(&weights))));
                 let spent_s = budget.started.elapsed().as_secs_f64();
-                println!("{step:>6} {:>3.0}% {spent_s:>5.0} s  train {:.3}  {}", 100.0 * part, curves[0].points.last().map_or(0.0, |p| p.1), summary(&test, &weights));
+                println!(
+                    "{step:>6} {:>3.0}% {spent_s:>5.0} s  train {:.3}  {}",
+                    100.0 * part,
+                    curves[0].points.last().map_or(0.0, |p| p.1),
+                    summary(&test, &weights)
+                );
             }
         }
         // The thread that fills batches ends when nobody takes them.
@@ -276,7 +304,9 @@ fn summary(test: &StepReport, weights: &LossWeights) -> String {
         .zip(&test.slot_accuracy)
         .zip(&test.slot_error_bins)
         .map(|((slot, accuracy), error)| match slot {
-            reflexarc_vla_model::grammar::Slot::Number(axis) => format!("{}±{:.1}", axis.letter(), error.value()),
+            reflexarc_vla_model::grammar::Slot::Number(axis) => {
+                format!("{}±{:.1}", axis.letter(), error.value())
+            }
             _ => format!("{:.0}%", 100.0 * accuracy.value()),
         })
         .collect();

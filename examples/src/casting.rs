@@ -87,7 +87,12 @@ pub fn scene_with(wanted: Option<Wanted>, seed: u64) -> Result<Scene> {
             _ => {}
         }
     }
-    bail!("no scene of the seeds {seed} to {} has a {} {}", seed.saturating_add(SEEDS), wanted.paint.name(), wanted.kind.name())
+    bail!(
+        "no scene of the seeds {seed} to {} has a {} {}",
+        seed.saturating_add(SEEDS),
+        wanted.paint.name(),
+        wanted.kind.name()
+    )
 }
 
 /// The first scene from `seed` on that lacks `wanted`, to see what a policy says to that.
@@ -101,7 +106,12 @@ pub fn scene_without(wanted: Wanted, seed: u64) -> Result<Scene> {
             return Ok(scene);
         }
     }
-    bail!("every scene of the seeds {seed} to {} has a {} {}", seed.saturating_add(SEEDS), wanted.paint.name(), wanted.kind.name())
+    bail!(
+        "every scene of the seeds {seed} to {} has a {} {}",
+        seed.saturating_add(SEEDS),
+        wanted.paint.name(),
+        wanted.kind.name()
+    )
 }
 
 /// The table in words: "red mug, blue mug, red cube".

@@ -153,7 +153,8 @@ pub fn frames() -> [Frame; 2] {
 fn random_start(rng: &mut impl Rng, scene: &Scene) -> ToolTarget {
     use std::f64::consts::FRAC_PI_2;
     let near = rng.random_bool(0.6);
-    let placed = &scene.objects[if rng.random_bool(0.7) { scene.target } else { rng.random_range(0..scene.objects.len()) }];
+    let placed = &scene.objects
+        [if rng.random_bool(0.7) { scene.target } else { rng.random_range(0..scene.objects.len()) }];
     let spread = rng.random_range(0.004..0.06);
     let mut offset = || rng.random_range(-spread..spread);
     let (x, y) = if near {
@@ -243,7 +244,8 @@ pub fn rollout(
                     }
                 }
             }
-            let chance = disturbance.pushes_per_s * if matches!(driver, Driver::Expert) { 4.0 } else { 12.0 } / TICK_HZ;
+            let chance = disturbance.pushes_per_s * if matches!(driver, Driver::Expert) { 4.0 } else { 12.0 }
+                / TICK_HZ;
             if push.is_none()
                 && rng.random_bool(chance.min(1.0))
                 && let Some(base) = goal

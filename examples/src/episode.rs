@@ -105,7 +105,10 @@ fn advise(world: &World, target: usize) -> Option<Verdict> {
     let advice = expert::advise(world, target)?;
     let placed = world.placed(target);
     Some(Verdict::Act {
-        plan: vec![Goal::Pick { color: translate::color(placed.paint), object: translate::object(placed.kind()) }],
+        plan: vec![Goal::Pick {
+            color: translate::color(placed.paint),
+            object: translate::object(placed.kind()),
+        }],
         subtask: translate::subtask(advice.step),
         target: translate::target(&advice),
         pixel_uv: [0.5, 0.5],

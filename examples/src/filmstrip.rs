@@ -79,8 +79,7 @@ impl Filmstrip {
     /// Indices of the moments to draw, ascending: first, last, changes, and what lies between.
     fn chosen(&self) -> Vec<usize> {
         let count = self.moments.len();
-        let mut chosen: Vec<usize> =
-            (0..count).filter(|at| self.moments[*at].change).take(CHANGES).collect();
+        let mut chosen: Vec<usize> = (0..count).filter(|at| self.moments[*at].change).take(CHANGES).collect();
         if let Some(last) = count.checked_sub(1) {
             chosen.push(last);
         }

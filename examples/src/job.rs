@@ -106,12 +106,19 @@ impl fmt::Display for Ending {
         let lift_cm = LIFT_M * 100.0;
         match self {
             Self::Lifted { time_s } => {
-                write!(f, "lifted {lift_cm:.0} cm and held for {HOLD_S:.0} s, done {time_s:.2} s after the start")
+                write!(
+                    f,
+                    "lifted {lift_cm:.0} cm and held for {HOLD_S:.0} s, done {time_s:.2} s after the start"
+                )
             }
-            Self::WrongObject { name, time_s } => write!(f, "the wrong object was lifted: the {name}, at {time_s:.2} s"),
+            Self::WrongObject { name, time_s } => {
+                write!(f, "the wrong object was lifted: the {name}, at {time_s:.2} s")
+            }
             Self::Infeasible(reason) => write!(f, "the policy says: infeasible, {reason}; nothing moves"),
             Self::Held { why, held_s } => write!(f, "{why}; this lasted for {held_s:.1} s, so the job ends"),
-            Self::PeerLost { said, trouble: None } => write!(f, "the simulator's peer vanished; the runtime says: {said}"),
+            Self::PeerLost { said, trouble: None } => {
+                write!(f, "the simulator's peer vanished; the runtime says: {said}")
+            }
             Self::PeerLost { said, trouble: Some(trouble) } => {
                 write!(f, "the simulator's peer failed ({trouble}); the runtime says: {said}")
             }
@@ -158,7 +165,12 @@ pub enum News<'a> {
 /// # Errors
 /// When the peers cannot start or do not find each other, the policy does not run, or the recording
 /// cannot be started. What goes wrong later is an [`Ending`] or in [`Report::problems`].
-pub fn run(job: Job, policy: Box<dyn Policy>, stop: &Arc<AtomicBool>, mut tell: impl FnMut(News<'_>)) -> Result<JobReport> {
+pub fn run(
+    job: Job,
+    policy: Box<dyn Policy>,
+    stop: &Arc<AtomicBool>,
+    mut tell: impl FnMut(News<'_>),
+) -> Result<JobReport> {
     let clock = Clock::system();
     let Job { mut config, scene, sim_listen, limit_s, sustain, hold_patience_s, mishaps } = job;
     let names: Vec<String> =

@@ -30,7 +30,8 @@ pub fn save_log_plot(path: &Path, curves: &[Curve]) -> Result<()> {
     let low = points().map(|p| p.1.ln()).fold(f64::INFINITY, f64::min).min(0.0);
     let high = points().map(|p| p.1.ln()).fold(f64::NEG_INFINITY, f64::max).max(low + 1.0);
     let x_of = |x: f64| f64::from(MARGIN) + x / last_x * f64::from(WIDTH - 2 * MARGIN);
-    let y_of = |y: f64| f64::from(HEIGHT - MARGIN) - (y.ln() - low) / (high - low) * f64::from(HEIGHT - 2 * MARGIN);
+    let y_of =
+        |y: f64| f64::from(HEIGHT - MARGIN) - (y.ln() - low) / (high - low) * f64::from(HEIGHT - 2 * MARGIN);
     for power in -6..6 {
         for (digit, grey) in [(1.0, 170), (2.0, 225), (5.0, 225)] {
             let y = y_of(digit * 10_f64.powi(power));

@@ -94,11 +94,8 @@ impl Stage {
     /// When the session cannot be opened or the thread cannot be started.
     pub fn start(scene: Scene, listen: &str, clock: &Clock, mishaps: Mishaps) -> Result<Self> {
         let world = World::new(scene, ARM7_URDF, &HOME_Q_RAD, START_WIDTH_M, SOLVER_ITERATIONS)?;
-        let config = ZenohConfig {
-            listen: vec![listen.to_owned()],
-            node: "sim".to_owned(),
-            ..ZenohConfig::default()
-        };
+        let config =
+            ZenohConfig { listen: vec![listen.to_owned()], node: "sim".to_owned(), ..ZenohConfig::default() };
         let link = Link::zenoh(config, clock.clone()).context("the simulator's peer")?;
         let locators = link.locators().to_vec();
         let node = SimNode::new(world, &link, &Topics::new(""))?;
@@ -141,12 +138,8 @@ impl Stage {
     /// The task begins at `now_ns` of the stage's clock: judging and mishaps count from here.
     /// Only the first call counts.
     pub fn begin(&self, now_ns: u64) {
-        let _later = self.shared.begun_ns.compare_exchange(
-            NOT_BEGUN,
-            now_ns,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let _later =
+            self.shared.begun_ns.compare_exchange(NOT_BEGUN, now_ns, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// How the world looks now.
@@ -199,8 +192,7 @@ fn play(mut node: SimNode, clock: &Clock, mishaps: Mishaps, shared: &Shared) -> 
         let begun_ns = shared.begun_ns.load(Ordering::Acquire);
         for _ in 0..=skipped.min(CATCH_UP_TICKS) {
             let now_ns = clock.now_ns();
-            let time_s =
-                (begun_ns != NOT_BEGUN).then(|| now_ns.saturating_sub(begun_ns) as f64 / 1e9);
+            let time_s = (begun_ns != NOT_BEGUN).then(|| now_ns.saturating_sub(begun_ns) as f64 / 1e9);
             let past = |after_s: Option<f64>| matches!((time_s, after_s), (Some(t), Some(s)) if t >= s);
             if past(mishaps.vanish_after_s) {
                 return Ok(());

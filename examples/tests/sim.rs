@@ -13,7 +13,9 @@ use reflexarc_examples::stage::Mishaps;
 use reflexarc_runtime::Config;
 use reflexarc_runtime::config::DeviceChoice;
 use reflexarc_runtime::load::load_policy;
-use reflexarc_vla_model::decision::{Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict};
+use reflexarc_vla_model::decision::{
+    Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
+};
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
@@ -178,7 +180,8 @@ fn a_signal_brings_the_arm_to_rest() {
 fn truncated_weights_are_refused_in_words() {
     let whole = GoalPolicy::random(3, DeviceChoice::Cpu).unwrap();
     let bytes = to_bytes(whole.model(), Quantisation::Int8PerOutputChannel, &serde_json::json!({})).unwrap();
-    let path: PathBuf = std::env::temp_dir().join(format!("reflexarc-{}-cut.safetensors", std::process::id()));
+    let path: PathBuf =
+        std::env::temp_dir().join(format!("reflexarc-{}-cut.safetensors", std::process::id()));
     std::fs::write(&path, &bytes).unwrap();
     assert!(load_policy(&path, DeviceChoice::Cpu).is_ok());
     for kept in [bytes.len() - 1, bytes.len() / 2, 4, 0] {

@@ -107,10 +107,11 @@ impl ArmBody {
     ) -> Result<Self, BodyError> {
         let robot = urdf_rs::read_from_string(urdf).map_err(|e| BodyError::Urdf(e.to_string()))?;
         let link_of = |name: &str| {
-            robot.links.iter().find(|l| l.name == name).ok_or_else(|| BodyError::Missing {
-                what: "link",
-                name: name.to_owned(),
-            })
+            robot
+                .links
+                .iter()
+                .find(|l| l.name == name)
+                .ok_or_else(|| BodyError::Missing { what: "link", name: name.to_owned() })
         };
         let root = world.insert_body(rp::RigidBodyBuilder::fixed());
         let mut links = vec![("base".to_owned(), root, rp::Pose::identity())];
@@ -122,11 +123,12 @@ impl ArmBody {
         let mut link_bodies = vec![("base".to_owned(), root, rp::Pose::identity(), false)];
         // The axes of a multibody joint are its frame's x; the URDF's are arbitrary unit vectors.
         while !pending.is_empty() {
-            let ready = pending
-                .iter()
-                .position(|j| links.iter().any(|(name, ..)| *name == j.parent.link));
+            let ready = pending.iter().position(|j| links.iter().any(|(name, ..)| *name == j.parent.link));
             let Some(index) = ready else {
-                return Err(BodyError::Missing { what: "path from `base` to the parent of joint", name: pending[0].name.clone() });
+                return Err(BodyError::Missing {
+                    what: "path from `base` to the parent of joint",
+                    name: pending[0].name.clone(),
+                });
             };
             let joint = pending.remove(index);
             let Some((_, parent, parent_from_link)) =
@@ -142,13 +144,14 @@ impl ArmBody {
                     let com = pose_of(&link.inertial.origin).translation;
                     let i = &link.inertial.inertia;
                     let body = world.insert_body(
-                        rp::RigidBodyBuilder::dynamic().gravity_scale(0.0).can_sleep(false).additional_mass_properties(
-                            rp::MassProperties::new(
+                        rp::RigidBodyBuilder::dynamic()
+                            .gravity_scale(0.0)
+                            .can_sleep(false)
+                            .additional_mass_properties(rp::MassProperties::new(
                                 com,
                                 link.inertial.mass.value as f32,
                                 rp::Vector::new(i.ixx as f32, i.iyy as f32, i.izz as f32),
-                            ),
-                        ),
+                            )),
                     );
                     let [ax, ay, az] = joint.axis.xyz.0;
                     let turn = rp::Rotation::from_rotation_arc(
@@ -161,9 +164,8 @@ impl ArmBody {
                     } else {
                         (rp::JointAxesMask::LOCKED_REVOLUTE_AXES, rp::JointAxis::AngX)
                     };
-                    let mut builder = rp::GenericJointBuilder::new(locked)
-                        .local_frame1(origin * axis)
-                        .local_frame2(axis);
+                    let mut builder =
+                        rp::GenericJointBuilder::new(locked).local_frame1(origin * axis).local_frame2(axis);
                     builder = if finger {
                         builder
                             .limits(free, [joint.limit.lower as f32, joint.limit.upper as f32])
@@ -171,9 +173,10 @@ impl ArmBody {
                     } else {
                         builder.motor_model(free, rp::MotorModel::AccelerationBased)
                     };
-                    let handle = world
-                        .insert_multibody_joint(parent, body, builder.build())
-                        .ok_or_else(|| BodyError::Missing { what: "free place for joint", name: joint.name.clone() })?;
+                    let handle =
+                        world.insert_multibody_joint(parent, body, builder.build()).ok_or_else(|| {
+                            BodyError::Missing { what: "free place for joint", name: joint.name.clone() }
+                        })?;
                     if finger {
                         fingers.push(handle);
                     } else {
@@ -218,7 +221,10 @@ impl ArmBody {
                     rp::ColliderBuilder::cuboid(x, y, z).friction(0.3)
                 };
                 let handle = world.insert_collider(
-                    builder.density(0.0).restitution(0.0).position(*body_from_link * pose_of(&collision.origin)),
+                    builder
+                        .density(0.0)
+                        .restitution(0.0)
+                        .position(*body_from_link * pose_of(&collision.origin)),
                     Some(*body),
                 );
                 if pad {
@@ -227,11 +233,9 @@ impl ArmBody {
             }
         }
         let (found, finger_count) = (joints.len(), fingers.len());
-        let (Ok(fingers), Ok(pads), true) = (
-            <[_; 2]>::try_from(fingers),
-            <[_; 2]>::try_from(pads),
-            found == 7,
-        ) else {
+        let (Ok(fingers), Ok(pads), true) =
+            (<[_; 2]>::try_from(fingers), <[_; 2]>::try_from(pads), found == 7)
+        else {
             return Err(BodyError::Joints { found, fingers: finger_count });
         };
         let arm = Self { joints, fingers, pads, links, visuals };
@@ -328,10 +332,13 @@ impl ArmBody {
     /// The gripper's opening in metres and its speed in m/s.
     #[must_use]
     pub fn gripper(&self, world: &rp::PhysicsWorld) -> (f64, f64) {
-        self.fingers.iter().filter_map(|h| world.multibody_joints.get(*h)).fold((0.0, 0.0), |sum, (multibody, id)| {
-            let (q, qd) = Self::coordinate(multibody, id, 0);
-            (sum.0 + q, sum.1 + qd)
-        })
+        self.fingers.iter().filter_map(|h| world.multibody_joints.get(*h)).fold(
+            (0.0, 0.0),
+            |sum, (multibody, id)| {
+                let (q, qd) = Self::coordinate(multibody, id, 0);
+                (sum.0 + q, sum.1 + qd)
+            },
+        )
     }
 
     /// Pose of a named link in the world, when there is one.

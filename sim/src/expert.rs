@@ -122,7 +122,8 @@ pub fn advise(world: &World, target: usize) -> Option<Advice> {
     if object.tilt_rad > 0.35 || object.position_m[2] > 0.02 || object.position_m[2] < -0.02 {
         return None;
     }
-    let open = |step, position_m, yaw_rad| Advice { step, position_m, yaw_rad, width_m: OPEN_M, force_n: FREE_N };
+    let open =
+        |step, position_m, yaw_rad| Advice { step, position_m, yaw_rad, width_m: OPEN_M, force_n: FREE_N };
     let holds_other = (0..world.object_count()).filter(|i| *i != target).any(|i| holds(&world.object(i)));
     if holds_other {
         return Some(open(Step::Retreat, tool, yaw_now));

@@ -2,7 +2,7 @@
 
 use reflexarc_drivers::link::{Link, LinkError, Publisher, Subscription};
 use reflexarc_drivers::msg::{
-    Float32MultiArray, Dimension, Layout, Header, Image, JointState, JointTrajectory,
+    Dimension, Float32MultiArray, Header, Image, JointState, JointTrajectory, Layout,
 };
 use reflexarc_drivers::topic::Topics;
 

@@ -218,13 +218,19 @@ impl Shape {
                 let (reach, rise) = (self.handle_m(), self.handle_rise_m());
                 let x = self.radius_m + reach / 2.0;
                 for z in [half - rise, half + rise] {
-                    parts.push((pose(x, 0.0, z, 0.0), rp::SharedShape::cuboid(reach / 2.0, HANDLE_ROD_M, HANDLE_ROD_M)));
+                    parts.push((
+                        pose(x, 0.0, z, 0.0),
+                        rp::SharedShape::cuboid(reach / 2.0, HANDLE_ROD_M, HANDLE_ROD_M),
+                    ));
                 }
                 parts.push((
                     pose(self.radius_m + reach - HANDLE_ROD_M, 0.0, half, 0.0),
                     rp::SharedShape::cuboid(HANDLE_ROD_M, HANDLE_ROD_M, rise),
                 ));
-                (rp::ColliderBuilder::compound(parts), 2.0e-4_f32.max(self.mass_kg * self.height_m.powi(2) / 6.0))
+                (
+                    rp::ColliderBuilder::compound(parts),
+                    2.0e-4_f32.max(self.mass_kg * self.height_m.powi(2) / 6.0),
+                )
             }
             Kind::Bowl => {
                 let mut parts = ring(self.radius_m, BOWL_WALL_M, 16, half, half);

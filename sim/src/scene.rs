@@ -185,7 +185,8 @@ impl Look {
                 IMAGE_SIDE,
                 1.0,
             );
-            let wobble = UnitQuaternion::from_euler_angles(near(0.0, 0.008), near(0.0, 0.008), near(0.0, 0.008));
+            let wobble =
+                UnitQuaternion::from_euler_angles(near(0.0, 0.008), near(0.0, 0.008), near(0.0, 0.008));
             mount.world_from_camera * Isometry3::from_parts(Vector3::zeros().into(), wobble)
         };
         let wrist_fov_rad = near(72_f32.to_radians(), 0.8_f32.to_radians());
@@ -210,7 +211,8 @@ impl Look {
             centre_m: [0.42, 0.0],
         };
         let floor = rng.random_range(0.08..0.5_f32);
-        let background = [floor, floor * rng.random_range(0.85..1.1_f32), floor * rng.random_range(0.85..1.15_f32)];
+        let background =
+            [floor, floor * rng.random_range(0.85..1.1_f32), floor * rng.random_range(0.85..1.15_f32)];
         Self { light, table, background, scene_camera, hand_from_wrist_camera, wrist_fov_rad, gain, noise }
     }
 }

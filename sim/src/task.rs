@@ -52,12 +52,10 @@ impl PickTask {
             return self.outcome;
         }
         let held = |o: &crate::world::ObjectState| o.pads_n.iter().any(|f| *f > 0.1);
-        let wrong = (0..world.object_count())
-            .filter(|i| *i != self.target)
-            .find(|i| {
-                let o = world.object(*i);
-                o.position_m[2] > WRONG_LIFT_M && held(&o)
-            });
+        let wrong = (0..world.object_count()).filter(|i| *i != self.target).find(|i| {
+            let o = world.object(*i);
+            o.position_m[2] > WRONG_LIFT_M && held(&o)
+        });
         if let Some(object) = wrong {
             self.outcome = Outcome::WrongObject { object, time_s };
         } else if target.position_m[2] >= LIFT_M && held(&target) {

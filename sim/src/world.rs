@@ -241,7 +241,9 @@ impl World {
         for visual in &self.arm.visuals {
             instances.push(Instance {
                 mesh: &visual.mesh,
-                world_from_mesh: isometry(&(*self.physics.bodies[visual.body].position() * visual.body_from_mesh)),
+                world_from_mesh: isometry(
+                    &(*self.physics.bodies[visual.body].position() * visual.body_from_mesh),
+                ),
                 material: Material { rgb: visual.rgb.map(|c| c * 0.8), specular: 0.1 },
                 id: 1,
                 casts_shadow: true,
@@ -276,9 +278,16 @@ impl World {
             let body = &self.physics.bodies[thing.body];
             let (pose, v) = (body.position(), body.linvel());
             for value in [
-                pose.translation.x, pose.translation.y, pose.translation.z,
-                pose.rotation.x, pose.rotation.y, pose.rotation.z, pose.rotation.w,
-                v.x, v.y, v.z,
+                pose.translation.x,
+                pose.translation.y,
+                pose.translation.z,
+                pose.rotation.x,
+                pose.rotation.y,
+                pose.rotation.z,
+                pose.rotation.w,
+                v.x,
+                v.y,
+                v.z,
             ] {
                 hash.update(value.to_bits().to_le_bytes());
             }

@@ -138,8 +138,11 @@ fn gpu() -> Result<ChosenDevice, String> {
                 .init_with_setup()
                 .map_err(|error| format!("no graphics adapter could be opened ({error})"))?;
             let adapter = setup.adapter.get_info();
-            let kind =
-                if adapter.device_type == DeviceType::Cpu { DeviceKind::SoftwareGpu } else { DeviceKind::Gpu };
+            let kind = if adapter.device_type == DeviceType::Cpu {
+                DeviceKind::SoftwareGpu
+            } else {
+                DeviceKind::Gpu
+            };
             Ok(ChosenDevice {
                 device,
                 kind,

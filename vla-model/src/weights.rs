@@ -85,7 +85,9 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// The file ends before its tensors do, or holds more than its header says.
-    #[error("the weights file is truncated or has surplus bytes: it holds {actual_bytes} bytes, which its header does not account for")]
+    #[error(
+        "the weights file is truncated or has surplus bytes: it holds {actual_bytes} bytes, which its header does not account for"
+    )]
     Truncated {
         /// Bytes there are.
         actual_bytes: usize,
@@ -114,7 +116,9 @@ pub enum WeightsError {
     #[error("the weights file describes a model that this build cannot run: {0}")]
     Config(#[from] ConfigError),
     /// The model was trained with another vocabulary.
-    #[error("the weights were trained with another {which} vocabulary: the file has {actual}, this build has {expected}")]
+    #[error(
+        "the weights were trained with another {which} vocabulary: the file has {actual}, this build has {expected}"
+    )]
     Vocabulary {
         /// `token` or `instruction`.
         which: &'static str,
@@ -270,7 +274,8 @@ pub fn inspect(bytes: &[u8]) -> Result<WeightsInfo, WeightsError> {
         .as_ref()
         .and_then(|metadata| metadata.get(METADATA_KEY))
         .ok_or_else(|| not_a_model(format!("the metadata has no key `{METADATA_KEY}`")))?;
-    let value: serde_json::Value = serde_json::from_str(json).map_err(|error| not_a_model(error.to_string()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(json).map_err(|error| not_a_model(error.to_string()))?;
     let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or("nothing");
     if format != FORMAT_NAME {
         return Err(not_a_model(format!("the format is `{format}`, expected `{FORMAT_NAME}`")));
@@ -306,7 +311,8 @@ pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Loaded, WeightsError>
     }
     let mut unused: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     unused.sort_unstable();
-    let mut fill = Fill { path: Vec::new(), tensors: &tensors, scheme: info.quantisation, unused, failure: None };
+    let mut fill =
+        Fill { path: Vec::new(), tensors: &tensors, scheme: info.quantisation, unused, failure: None };
     let net = GoalNet::blank(&info.config, device).map(&mut fill);
     if let Some(failure) = fill.failure {
         return Err(failure);
@@ -499,9 +505,7 @@ impl ModuleMapper for Fill<'_> {
         }
         let (name, shape) = (self.path.join("."), param.dims());
         match self.values(&name, &shape) {
-            Ok(values) => {
-                param.map(|old| Tensor::from_data(TensorData::new(values, shape), &old.device()))
-            }
+            Ok(values) => param.map(|old| Tensor::from_data(TensorData::new(values, shape), &old.device())),
             Err(error) => {
                 self.failure = Some(error);
                 param

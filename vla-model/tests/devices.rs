@@ -31,7 +31,10 @@ fn devices() -> Vec<ChosenDevice> {
     let mut devices = vec![choose(DeviceChoice::Cpu).unwrap()];
     match choose(DeviceChoice::Gpu) {
         Ok(gpu) if gpu.kind == DeviceKind::SoftwareGpu && std::env::var_os(SOFTWARE_TOO).is_none() => {
-            println!("only the CPU is tested: {} is software; set {SOFTWARE_TOO} to test it", gpu.description);
+            println!(
+                "only the CPU is tested: {} is software; set {SOFTWARE_TOO} to test it",
+                gpu.description
+            );
         }
         Ok(gpu) => devices.push(gpu),
         Err(error) => println!("only the CPU is tested: {error}"),

@@ -106,7 +106,9 @@ fn it_learns_to_find_what_the_words_name() {
     assert!(after.slot_accuracy[3].value() > 0.8, "u {}", after.slot_accuracy[3].value());
 
     // What was learnt survives a file, in int8 too; training goes on from there.
-    let bytes = to_bytes(&trainer.averaged_model(), Quantisation::Int8PerOutputChannel, &serde_json::Value::Null).unwrap();
+    let bytes =
+        to_bytes(&trainer.averaged_model(), Quantisation::Int8PerOutputChannel, &serde_json::Value::Null)
+            .unwrap();
     let loaded = from_bytes(&bytes, &Device::flex()).unwrap();
     let resumed = Trainer::resume(loaded.model, TrainerConfig::default()).unwrap();
     let again = resumed.evaluate(&data).unwrap();

@@ -7,7 +7,9 @@ use burn::tensor::Device;
 use reflexarc_vla_model::goal::config::GoalModelConfig;
 use reflexarc_vla_model::goal::model::{GoalModel, HostInputs};
 use reflexarc_vla_model::instruction::{INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
-use reflexarc_vla_model::weights::{Quantisation, WeightsError, from_bytes, inspect, load, quantise, save, to_bytes};
+use reflexarc_vla_model::weights::{
+    Quantisation, WeightsError, from_bytes, inspect, load, quantise, save, to_bytes,
+};
 use safetensors::tensor::{TensorView, serialize};
 use safetensors::{Dtype, SafeTensors};
 
@@ -86,7 +88,10 @@ fn f32_comes_back_bit_for_bit_and_int8_nearly() {
 #[test]
 fn the_same_weights_give_the_same_bytes() {
     assert_eq!(file(Quantisation::Int8PerOutputChannel), file(Quantisation::Int8PerOutputChannel));
-    assert_ne!(to_bytes(&model(4), Quantisation::F32, &serde_json::Value::Null).unwrap(), file(Quantisation::F32));
+    assert_ne!(
+        to_bytes(&model(4), Quantisation::F32, &serde_json::Value::Null).unwrap(),
+        file(Quantisation::F32)
+    );
 }
 
 #[test]
@@ -127,7 +132,10 @@ fn truncation_at_any_length_is_an_error() {
 
 #[test]
 fn other_files_are_told_apart() {
-    assert!(matches!(refusal(&[b'x'; 5000]), WeightsError::NotSafetensors { .. } | WeightsError::Truncated { .. }));
+    assert!(matches!(
+        refusal(&[b'x'; 5000]),
+        WeightsError::NotSafetensors { .. } | WeightsError::Truncated { .. }
+    ));
     let mut garbled = file(Quantisation::F32);
     garbled[10] = b'!';
     assert!(matches!(refusal(&garbled), WeightsError::NotSafetensors { .. }));
@@ -149,7 +157,10 @@ fn another_version_format_or_vocabulary_is_refused() {
     for (field, which) in [("token_vocabulary", "token"), ("instruction_vocabulary", "instruction")] {
         let other = doctored(&bytes, |info, _| info[field] = "0".repeat(64).into());
         let error = refusal(&other);
-        assert!(matches!(&error, WeightsError::Vocabulary { which: found, .. } if *found == which), "{error}");
+        assert!(
+            matches!(&error, WeightsError::Vocabulary { which: found, .. } if *found == which),
+            "{error}"
+        );
     }
     let words = doctored(&bytes, |info, _| info["config"]["word_vocabulary"] = 7.into());
     assert!(matches!(refusal(&words), WeightsError::Vocabulary { .. }));
@@ -194,13 +205,17 @@ fn missing_surplus_misshapen_and_mistyped_tensors_are_named() {
 
 #[test]
 fn values_that_are_not_finite_are_refused() {
-    for (quantisation, name) in [(Quantisation::F32, "norm.scale"), (Quantisation::Int8PerOutputChannel, "head.weight.scale")]
+    for (quantisation, name) in
+        [(Quantisation::F32, "norm.scale"), (Quantisation::Int8PerOutputChannel, "head.weight.scale")]
     {
         let bad = doctored(&file(quantisation), |_, tensors| {
             let tensor = tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
             tensor.3[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
         });
         let error = refusal(&bad);
-        assert!(matches!(&error, WeightsError::NotFinite { name: found, index: 2 } if found == name), "{error}");
+        assert!(
+            matches!(&error, WeightsError::NotFinite { name: found, index: 2 } if found == name),
+            "{error}"
+        );
     }
 }

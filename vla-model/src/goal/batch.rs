@@ -160,8 +160,10 @@ impl TrainBatch {
             };
             self.slot_weights.push(weight);
         }
-        let scene = heat(sample.scene_pixel, scene_grid, grow(&mut self.scene_heat, padded_cells(scene_grid) + 1));
-        let wrist = heat(sample.wrist_pixel, wrist_grid, grow(&mut self.wrist_heat, padded_cells(wrist_grid) + 1));
+        let scene =
+            heat(sample.scene_pixel, scene_grid, grow(&mut self.scene_heat, padded_cells(scene_grid) + 1));
+        let wrist =
+            heat(sample.wrist_pixel, wrist_grid, grow(&mut self.wrist_heat, padded_cells(wrist_grid) + 1));
         self.heat_weights.extend([scene, wrist]);
         pad_labels(sample.scene_cells.kinds, scene_grid, &mut self.scene_kinds);
         pad_labels(sample.scene_cells.colors, scene_grid, &mut self.scene_colors);
@@ -232,7 +234,8 @@ fn heat(label: PixelLabel, grid: usize, out: &mut [f32]) -> f32 {
             let mut total = 0.0;
             for y in 0..grid {
                 for x in 0..grid {
-                    let (dx, dy) = ((x as f32 - column) / HEAT_SPREAD_CELLS, (y as f32 - row) / HEAT_SPREAD_CELLS);
+                    let (dx, dy) =
+                        ((x as f32 - column) / HEAT_SPREAD_CELLS, (y as f32 - row) / HEAT_SPREAD_CELLS);
                     let weight = (-0.5 * (dx * dx + dy * dy)).exp();
                     let weight = if weight > 1e-3 { weight } else { 0.0 };
                     out[padded_index(grid, y, x)] = weight;

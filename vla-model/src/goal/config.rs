@@ -160,7 +160,8 @@ impl GoalModelConfig {
 
     /// Fewer values than any model of these sizes has, from its large matrices alone. Saturates.
     pub(crate) fn least_parameters(&self) -> usize {
-        let product = |factors: &[usize]| factors.iter().fold(1_usize, |all, factor| all.saturating_mul(*factor));
+        let product =
+            |factors: &[usize]| factors.iter().fold(1_usize, |all, factor| all.saturating_mul(*factor));
         [
             product(&[self.layers + self.text_layers, 4, self.width, self.width]),
             product(&[self.layers + self.text_layers, 2, self.width, self.mlp_width]),

@@ -187,7 +187,10 @@ mod tests {
             assert!((features[at] - yaw.sin()).abs() < 1e-5, "{yaw}: {}", features[at]);
             assert!((features[at + 1] - yaw.cos()).abs() < 1e-5);
             assert!((features[at + 2] - (2.0 * yaw).sin()).abs() < 1e-5);
-            assert_eq!(&features[at + 4..at + 7].iter().map(|v| v.round()).collect::<Vec<_>>(), &[0.0, 0.0, -1.0]);
+            assert_eq!(
+                &features[at + 4..at + 7].iter().map(|v| v.round()).collect::<Vec<_>>(),
+                &[0.0, 0.0, -1.0]
+            );
         }
     }
 

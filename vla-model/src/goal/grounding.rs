@@ -133,8 +133,11 @@ impl Grounding {
         let scores = Tensor::cat(vec![scores, queries.absent.clone()], 2);
         let absent_log = activation::log_softmax(scores.clone(), 2).narrow(2, cells, 1);
         let angles = pixel.clone().reshape([batch * count, 2, 1]) * constants.frequencies.clone();
-        let waves = Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2)
-            .reshape([batch, count, 4 * PIXEL_OCTAVES]);
+        let waves = Tensor::cat(vec![angles.clone().sin(), angles.cos()], 2).reshape([
+            batch,
+            count,
+            4 * PIXEL_OCTAVES,
+        ]);
         let absent = absent_log.clone().exp();
         let absent_log = absent_log.clamp_min(-10.0) * 0.1;
         let description = Tensor::cat(vec![seen, pixel * 2.0 - 1.0, waves, absent, absent_log], 2);

@@ -124,7 +124,8 @@ impl Factors {
     pub(crate) fn new(batch: &super::batch::TrainBatch, weights: &LossWeights) -> Self {
         let over = |weight: f32, total: f32| if total > 0.0 { weight / total } else { 0.0 };
         let heat = |camera: usize| batch.heat_weights.iter().skip(camera).step_by(2).sum::<f32>();
-        let cells = |kinds: &[u8]| kinds.iter().map(|kind| cell_weight(*kind, weights.background)).sum::<f32>();
+        let cells =
+            |kinds: &[u8]| kinds.iter().map(|kind| cell_weight(*kind, weights.background)).sum::<f32>();
         Self {
             slots: over(weights.slots, batch.slot_weights.iter().sum()),
             scene_heat: over(weights.heat, heat(0)),
@@ -170,7 +171,13 @@ fn cross_entropy(scores: &mut [f32], target: &[f32], allowed: impl Fn(usize) -> 
 }
 
 /// Slot losses of some samples. `scores` `[samples, slots, vocabulary]` become their gradients.
-pub(crate) fn slots(scores: &mut [f32], targets: &[f32], weights: &[f32], factor: f32, report: &mut StepReport) {
+pub(crate) fn slots(
+    scores: &mut [f32],
+    targets: &[f32],
+    weights: &[f32],
+    factor: f32,
+    report: &mut StepReport,
+) {
     let vocabulary = scores.len() / weights.len().max(1);
     let allowed: Vec<Vec<bool>> = SLOTS
         .iter()

@@ -165,8 +165,10 @@ impl GoalNet {
         let [slots, width] = self.slot_queries.dims();
         let (scene, scene_scores) = self.scene_grounding.forward(scene_map, &context.scene, &constants.scene);
         let (wrist, wrist_scores) = self.wrist_grounding.forward(wrist_map, &context.wrist, &constants.wrist);
-        let posture = self.proprio_out.forward(activation::relu(self.proprio_in.forward(inputs.proprio.clone())));
-        let touch = self.tactile_out.forward(activation::relu(self.tactile_in.forward(inputs.tactile.clone())));
+        let posture =
+            self.proprio_out.forward(activation::relu(self.proprio_in.forward(inputs.proprio.clone())));
+        let touch =
+            self.tactile_out.forward(activation::relu(self.tactile_in.forward(inputs.tactile.clone())));
         let own = self.slot_queries.val().unsqueeze::<3>().expand([batch, slots, width]);
         let mut tokens = Tensor::cat(
             vec![scene, wrist, posture.reshape([batch, 2, width]), touch.reshape([batch, 1, width]), own],
@@ -393,7 +395,11 @@ impl GoalModel {
     ///
     /// # Errors
     /// [`ForwardError`] for inputs of the wrong length or a failing device.
-    pub fn logits(&self, inputs: &HostInputs, instruction: &InstructionCache) -> Result<Vec<f32>, ForwardError> {
+    pub fn logits(
+        &self,
+        inputs: &HostInputs,
+        instruction: &InstructionCache,
+    ) -> Result<Vec<f32>, ForwardError> {
         inputs.check(&self.config)?;
         let [encoded, ..] = instruction.0.memory[0].keys.dims();
         check_len("encoded instructions", inputs.batch, encoded)?;
@@ -412,6 +418,7 @@ pub(crate) fn check_words(words: &[i32], vocabulary: usize) -> Result<(), Forwar
 
 /// Waits for a tensor and gives its values.
 pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ForwardError> {
-    let data = tensor.try_into_data().map_err(|error| ForwardError::Device { reason: format!("{error:?}") })?;
+    let data =
+        tensor.try_into_data().map_err(|error| ForwardError::Device { reason: format!("{error:?}") })?;
     data.try_into_vec().map_err(|error| ForwardError::Device { reason: format!("{error:?}") })
 }

@@ -54,8 +54,8 @@ impl GoalPolicy {
     /// # Errors
     /// [`GoalPolicyError`].
     pub fn load(path: &Path, choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
         Self::from_bytes(&bytes, choice)
     }
 

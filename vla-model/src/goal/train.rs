@@ -12,9 +12,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::batch::TrainBatch;
 use super::config::{ConfigError, GoalModelConfig};
 use super::loss::{self, Factors, LossWeights, Mean, StepReport};
-use super::model::{
-    Constants, DENSE_KINDS, ForwardError, GoalModel, GoalNet, check_words, read,
-};
+use super::model::{Constants, DENSE_KINDS, ForwardError, GoalModel, GoalNet, check_words, read};
 use super::transformer::Dense;
 use super::vision::{Tower, TowerGrads};
 
@@ -150,7 +148,8 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, TrainError> {
         let shards = config.shards;
-        let pools = if shards > 1 { (0..shards).map(|_| pool(shards)).collect::<Result<_, _>>()? } else { vec![] };
+        let pools =
+            if shards > 1 { (0..shards).map(|_| pool(shards)).collect::<Result<_, _>>()? } else { vec![] };
         let optimizer = AdamWConfig::new()
             .with_beta_2(0.99)
             .with_epsilon(1e-8)
@@ -224,7 +223,8 @@ impl Trainer {
         report.gradient_norm = norm;
         let mut grads = merge.merged;
         if norm > self.config.gradient_clip {
-            let mut scale = Scale { grads, factor: self.config.gradient_clip / norm, scaled: GradientsParams::new() };
+            let mut scale =
+                Scale { grads, factor: self.config.gradient_clip / norm, scaled: GradientsParams::new() };
             self.net.visit(&mut scale);
             grads = scale.scaled;
         }
@@ -266,7 +266,11 @@ impl Trainer {
 ///
 /// # Errors
 /// [`TrainError::Forward`] for a batch that does not fit.
-pub fn evaluate(model: &GoalModel, batch: &TrainBatch, weights: &LossWeights) -> Result<StepReport, TrainError> {
+pub fn evaluate(
+    model: &GoalModel,
+    batch: &TrainBatch,
+    weights: &LossWeights,
+) -> Result<StepReport, TrainError> {
     batch.check(&model.config)?;
     check_words(&batch.words, model.config.word_vocabulary)?;
     let worker = Worker {
@@ -310,7 +314,10 @@ struct ScoreGrads {
 }
 
 impl Worker<'_> {
-    fn all_shards(&self, pools: &[rayon::ThreadPool]) -> Result<Vec<(GradientsParams, StepReport)>, ForwardError> {
+    fn all_shards(
+        &self,
+        pools: &[rayon::ThreadPool],
+    ) -> Result<Vec<(GradientsParams, StepReport)>, ForwardError> {
         let batch = self.batch.inputs.batch;
         if pools.is_empty() || batch < pools.len() {
             return Ok(vec![self.shard(0, batch)?]);
@@ -405,11 +412,8 @@ impl Worker<'_> {
             &context,
             self.constants,
         );
-        let scores = [
-            outputs.logits,
-            outputs.scene_scores.narrow(1, 0, 1),
-            outputs.wrist_scores.narrow(1, 0, 1),
-        ];
+        let scores =
+            [outputs.logits, outputs.scene_scores.narrow(1, 0, 1), outputs.wrist_scores.narrow(1, 0, 1)];
         self.score_grads(scores, from, to, &mut report)?;
         Ok(report)
     }
@@ -484,7 +488,14 @@ impl Worker<'_> {
         report: &mut StepReport,
     ) -> Result<DenseGrads, ForwardError> {
         let labels = (self.batch.scene_kinds.as_slice(), self.batch.scene_colors.as_slice());
-        self.dense(&self.net.scene_dense, map, labels, (from, to), self.factors.scene_dense, &mut report.scene_dense)
+        self.dense(
+            &self.net.scene_dense,
+            map,
+            labels,
+            (from, to),
+            self.factors.scene_dense,
+            &mut report.scene_dense,
+        )
     }
 
     fn wrist_dense(
@@ -495,7 +506,14 @@ impl Worker<'_> {
         report: &mut StepReport,
     ) -> Result<DenseGrads, ForwardError> {
         let labels = (self.batch.wrist_kinds.as_slice(), self.batch.wrist_colors.as_slice());
-        self.dense(&self.net.wrist_dense, map, labels, (from, to), self.factors.wrist_dense, &mut report.wrist_dense)
+        self.dense(
+            &self.net.wrist_dense,
+            map,
+            labels,
+            (from, to),
+            self.factors.wrist_dense,
+            &mut report.wrist_dense,
+        )
     }
 
     fn dense(

@@ -79,7 +79,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub(crate) fn init(init: &mut Init<'_>, width: usize, heads: usize, hidden: usize, layers: usize) -> Self {
+    pub(crate) fn init(
+        init: &mut Init<'_>,
+        width: usize,
+        heads: usize,
+        hidden: usize,
+        layers: usize,
+    ) -> Self {
         let residual = 1.0 / (2.0 * layers as f32).sqrt();
         Self {
             attention_norm: RmsNorm::init(init, width),

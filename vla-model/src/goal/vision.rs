@@ -98,8 +98,11 @@ impl Tower {
     /// As [`Self::forward`], and what [`Self::backward`] needs.
     #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "only training needs the tape"))]
     pub(crate) fn forward_taped(&self, patches: Tensor<2>, batch: usize) -> (Tensor<2>, TowerTape) {
-        let mut tape =
-            TowerTape { patches: patches.clone(), merged: None, blocks: Vec::with_capacity(self.blocks.len()) };
+        let mut tape = TowerTape {
+            patches: patches.clone(),
+            merged: None,
+            blocks: Vec::with_capacity(self.blocks.len()),
+        };
         let map = self.run(patches, batch, Some(&mut tape));
         (map, tape)
     }
@@ -204,8 +207,11 @@ impl Tower {
         let real = Tensor::<2>::ones([self.grid, self.grid], &device);
         let right = Tensor::zeros([self.grid, 1], &device);
         let below = Tensor::zeros([1, self.grid + 1], &device);
-        Tensor::cat(vec![Tensor::cat(vec![real, right], 1), below], 0)
-            .reshape([1, padded_cells(self.grid), 1])
+        Tensor::cat(vec![Tensor::cat(vec![real, right], 1), below], 0).reshape([
+            1,
+            padded_cells(self.grid),
+            1,
+        ])
     }
 }
 
@@ -241,11 +247,11 @@ fn conv(buffer: &Tensor<1>, weight: &Tensor<3>, rows: usize, grid: usize) -> Ten
 
 /// The weight with which a gradient flows back: turned by half a turn, inputs and outputs swapped.
 fn turn(weight: Tensor<3>, channels: usize) -> Tensor<3> {
-    weight
-        .reshape([3, 3, channels, channels])
-        .flip([0, 1])
-        .swap_dims(2, 3)
-        .reshape([3, 3 * channels, channels])
+    weight.reshape([3, 3, channels, channels]).flip([0, 1]).swap_dims(2, 3).reshape([
+        3,
+        3 * channels,
+        channels,
+    ])
 }
 
 #[cfg(test)]
@@ -335,7 +341,8 @@ mod tests {
                     let (y, x) = ((row + dy).wrapping_sub(1), (column + dx).wrapping_sub(1));
                     if real(y, x) {
                         let cell = sample * cells + padded_index(GRID, y, x);
-                        expected += map[cell * channels + from] * weight[((dy * 3 + dx) * channels + from) * 3 + to];
+                        expected +=
+                            map[cell * channels + from] * weight[((dy * 3 + dx) * channels + from) * 3 + to];
                     }
                 }
                 let actual = out[(sample * cells + padded_index(GRID, row, column)) * 3 + to];
@@ -378,13 +385,19 @@ mod tests {
                     checked += 1;
                 }
             };
-            check(values(grads.embed), &|at, by| Tower { embed: moved(&tower.embed, at, by), ..tower.clone() });
+            check(values(grads.embed), &|at, by| Tower {
+                embed: moved(&tower.embed, at, by),
+                ..tower.clone()
+            });
             check(values(grads.position), &|at, by| Tower {
                 position: moved(&tower.position, at, by),
                 ..tower.clone()
             });
             if let (Some(gradient), Some(merge)) = (grads.merge, &tower.merge) {
-                check(values(gradient), &|at, by| Tower { merge: Some(moved(merge, at, by)), ..tower.clone() });
+                check(values(gradient), &|at, by| Tower {
+                    merge: Some(moved(merge, at, by)),
+                    ..tower.clone()
+                });
             }
             for (index, (conv, bias, pointwise)) in grads.blocks.into_iter().enumerate() {
                 let block = |change: &dyn Fn(&mut ConvBlock)| {
