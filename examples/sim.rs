@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use reflexarc_examples::casting::{contents, scene_with, scene_without, wanted};
 use reflexarc_examples::job::{Job, JobReport, News, run};
@@ -116,7 +116,14 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("sim: {error:#}");
+            // Some errors have their cause in their own words already.
+            let mut words = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !words.contains(&cause) {
+                    words = format!("{words}: {cause}");
+                }
+            }
+            eprintln!("sim: {words}");
             ExitCode::FAILURE
         }
     }
@@ -166,8 +173,7 @@ fn play(arguments: Arguments) -> Result<bool> {
         DeviceArg::Gpu => DeviceChoice::Gpu,
     };
     let model = arguments.model.clone().unwrap_or_else(shipped_model);
-    // Its words already have their cause in them.
-    let loaded = load_policy(&model, config.policy.device).map_err(|error| anyhow!("{error}"))?;
+    let loaded = load_policy(&model, config.policy.device)?;
     config.policy.model = Some(model.clone());
     let recording = arguments.record.clone().unwrap_or_else(|| arguments.out.join("sim.mcap"));
     config.record.path = Some(recording);
@@ -210,6 +216,11 @@ fn play(arguments: Arguments) -> Result<bool> {
     conclude(&done, &arguments)
 }
 
+/// Rounded to 1 mm; adding zero turns -0.0 into 0.0.
+fn centimetres(height_m: f64) -> f64 {
+    (height_m * 1000.0).round() / 10.0 + 0.0
+}
+
 /// Shows progress: one line that rewrites itself, or plain lines.
 struct Teller {
     live: bool,
@@ -241,25 +252,29 @@ impl Teller {
         if !self.live && !changed && progress.time_s - self.last_s < PLAIN_EVERY_S {
             return;
         }
-        let line = format!(
-            "{:6.2} s  {:<24} target {:+6.1} cm  {:5.1} decisions/s  obs→cmd p50 {:5.1} ms  model p50 {:5.1} ms  missed {}+{}",
-            progress.time_s,
-            progress.message,
-            view.height_m * 100.0,
-            progress.decisions_per_s,
-            progress.observation_to_command.p50_us / 1e3,
-            progress.model.p50_us / 1e3,
-            progress.missed.0,
-            progress.missed.1,
-        );
+        let height_cm = centimetres(view.height_m);
+        let command_ms = progress.observation_to_command.p50_us / 1e3;
+        let model_ms = progress.model.p50_us / 1e3;
         if self.live {
-            // A change keeps the line before it on the screen.
+            // A change leaves the line before it on the screen. Must fit a terminal of 80 columns.
             let start = if changed && self.last.is_some() { "\n" } else { "\r\x1b[K" };
-            print!("{start}{line}");
+            let words: String = progress.message.chars().take(17).collect();
+            print!(
+                "{start}{:5.1} s {words:<17} {height_cm:4.1} cm {:4.1}/s  cmd {command_ms:4.1} ms  model {model_ms:4.1} ms",
+                progress.time_s, progress.decisions_per_s,
+            );
             // A terminal that is gone must not end the run.
             let _ = std::io::stdout().flush();
         } else {
-            println!("{line}");
+            println!(
+                "{:6.2} s  {:<20} target {height_cm:5.1} cm  {:4.1} decisions/s  obs→cmd p50 {command_ms:4.1} ms  \
+                 model p50 {model_ms:4.1} ms  missed {}+{}",
+                progress.time_s,
+                progress.message,
+                progress.decisions_per_s,
+                progress.missed.0,
+                progress.missed.1,
+            );
         }
         self.last_s = progress.time_s;
         self.last = now;
@@ -290,8 +305,8 @@ fn conclude(done: &JobReport, arguments: &Arguments) -> Result<bool> {
         view.actuator.obeyed,
         view.actuator.refused_late,
         view.actuator.refused_malformed,
-        view.height_m * 100.0,
-        view.highest_m * 100.0
+        centimetres(view.height_m),
+        centimetres(view.highest_m)
     );
     let path = arguments.out.join("sim-filmstrip.png");
     let result = if ending.is_success() { "success" } else { "failure" };

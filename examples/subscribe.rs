@@ -169,15 +169,17 @@ fn watch(arguments: &Arguments) -> Result<u64> {
         last = Instant::now();
         let now_ns = clock.now_ns();
         let mut out = format!("{:.1} s, {} peers\n", begun.elapsed().as_secs_f64(), link.peers());
-        let mut received = joints.report(now_ns, span_s, &mut out, show_joints);
-        for pad in &mut pads {
-            received += pad.report(now_ns, span_s, &mut out, show_pad);
+        let mut counts = vec![joints.report(now_ns, span_s, &mut out, show_joints)];
+        counts.extend(pads.iter_mut().map(|pad| pad.report(now_ns, span_s, &mut out, show_pad)));
+        counts.extend(cameras.iter_mut().map(|camera| camera.report(now_ns, span_s, &mut out, show_image)));
+        counts.push(goal.report(now_ns, span_s, &mut out, show_goal));
+        counts.push(health.report(now_ns, span_s, &mut out, show_health));
+        let received: u64 = counts.iter().sum();
+        if received > 0 && counts.contains(&0) {
+            out.push_str(
+                "  What is missing may come from another node of the robot: name each with --connect.\n",
+            );
         }
-        for camera in &mut cameras {
-            received += camera.report(now_ns, span_s, &mut out, show_image);
-        }
-        received += goal.report(now_ns, span_s, &mut out, show_goal);
-        received += health.report(now_ns, span_s, &mut out, show_health);
         println!("{out}");
         if over {
             return Ok(received);

@@ -256,7 +256,7 @@ fn train_until(
             window.add(f64::from(report.loss(&weights)));
             let step = trainer.steps();
             part = budget.done(step);
-            if step % 100 == 0 || part >= stop {
+            if step.is_multiple_of(100) || part >= stop {
                 let test = trainer.evaluate(validation)?;
                 curves[0].points.push((step as f64, window.take()));
                 curves[1].points.push((step as f64, f64::from(test.loss(&weights))));

@@ -10,7 +10,7 @@ use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::render::{Camera, Frame};
 use reflexarc_sim::scene::{IMAGE_SIDE, Scene};
 use reflexarc_sim::tactile::TAXELS;
-use reflexarc_sim::world::{OBJECT_ID, World};
+use reflexarc_sim::world::{OBJECT_ID, View, World};
 use reflexarc_vla_model::decision::ToolTarget;
 
 use crate::rig::{Rig, TICK_HZ};
@@ -68,9 +68,9 @@ pub struct Sample {
 /// Renders and labels the state that `world` is in.
 #[must_use]
 pub fn observe(world: &mut World, target: usize, frames: &mut [Frame; 2]) -> Sample {
-    let cameras = [world.scene_camera(), world.wrist_camera()];
-    for (camera, frame) in cameras.iter().zip(frames.iter_mut()) {
-        world.render(camera, true, frame);
+    let cameras = View::ALL.map(|view| world.camera(view));
+    for (view, frame) in View::ALL.into_iter().zip(frames.iter_mut()) {
+        world.render(view, frame);
     }
     let uv = |camera: &Camera, point: [f64; 3]| {
         let point = nalgebra::Point3::from(point).cast::<f32>();

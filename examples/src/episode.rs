@@ -12,7 +12,7 @@ use reflexarc_runtime::outcome::Outcome as Told;
 use reflexarc_runtime::runtime::Runtime;
 use reflexarc_sim::expert;
 use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
-use reflexarc_sim::scene::{HOME_Q_RAD, Scene};
+use reflexarc_sim::scene::{ARM7_HOME_RAD, Scene};
 use reflexarc_sim::task::{Outcome, PickTask};
 use reflexarc_sim::world::World;
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Verdict};
@@ -153,7 +153,7 @@ pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
     let mut config = Config::default();
     episode.instruction.clone_into(&mut config.policy.instruction);
     let topics = Topics::new(&config.link.namespace);
-    let world = World::new(episode.scene.clone(), ARM7_URDF, &HOME_Q_RAD, 0.08, 4)?;
+    let world = World::new(episode.scene.clone(), ARM7_URDF, &ARM7_HOME_RAD, 0.08, 4)?;
     let mut node = SimNode::new(world, &Link::in_process(&bus, clock.clone()), &topics)?;
     node.faults = episode.faults.clone();
     let mut runtime = Runtime::new(config, Link::in_process(&bus, clock.clone()), policy)?;
@@ -176,7 +176,7 @@ pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
         node.advance(now_ns);
         outcome = task.observe(node.world(), time_s);
         let (q, _) = node.world().joints();
-        moved |= q.iter().zip(&HOME_Q_RAD).any(|(a, b)| (a - b).abs() > MOVED_RAD);
+        moved |= q.iter().zip(&ARM7_HOME_RAD).any(|(a, b)| (a - b).abs() > MOVED_RAD);
         if matches!(runtime.outcome(), Told::Infeasible(_)) {
             let since = *infeasible_since_s.get_or_insert(time_s);
             if time_s - since > HOLD_AFTER_INFEASIBLE_S {

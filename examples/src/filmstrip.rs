@@ -18,7 +18,7 @@ const COLUMNS: usize = 6;
 const GAP: u32 = 6;
 /// Above the frames, for the title, pixels.
 const HEAD: u32 = 28;
-/// The dark band with the words on a frame, pixels.
+/// The dark band with the words at the top of a frame, pixels.
 const BAND: u32 = LETTER_HEIGHT * 2 + 6;
 /// Frames on a strip at most.
 const FRAMES: usize = 12;
@@ -100,7 +100,9 @@ impl Filmstrip {
         chosen
     }
 
-    /// Draws the strip: scene pictures above, wrist pictures below, six moments in a row.
+    /// Draws the strip: scene pictures above, wrist pictures below, six moments in a row. Time and
+    /// words stand in a band above each picture, yellow where they changed; the target's height in
+    /// the scene picture's lower corner.
     ///
     /// # Errors
     /// When nothing was taken.
@@ -109,22 +111,22 @@ impl Filmstrip {
         if chosen.is_empty() {
             bail!("no camera frame was seen, so there is nothing to draw");
         }
-        let tile = SIDE * ENLARGE;
+        let (tile, frame) = (SIDE * ENLARGE, SIDE * ENLARGE + BAND);
         let rows = chosen.len().div_ceil(COLUMNS) as u32;
         let columns = chosen.len().min(COLUMNS) as u32;
         let width = (GAP + columns * (tile + GAP)).max(640);
-        let height = HEAD + rows * (2 * tile + 3 * GAP);
+        let height = HEAD + rows * (2 * frame + 3 * GAP);
         let mut strip = RgbImage::from_pixel(width, height, image::Rgb([24, 26, 30]));
         write(&mut strip, GAP, 7, 2, [235; 3], title);
         for (place, at) in chosen.into_iter().enumerate() {
             let moment = &self.moments[at];
             let x = GAP + (place % COLUMNS) as u32 * (tile + GAP);
-            let y = HEAD + (place / COLUMNS) as u32 * (2 * tile + 3 * GAP);
+            let y = HEAD + (place / COLUMNS) as u32 * (2 * frame + 3 * GAP);
             for (camera, pixels) in (0_u32..).zip(&moment.pictures) {
-                let top = y + camera * (tile + GAP);
+                let top = y + camera * (frame + GAP);
                 if let Some(picture) = RgbImage::from_raw(SIDE, SIDE, pixels.clone()) {
                     let large = resize(&picture, tile, tile, FilterType::Nearest);
-                    image::imageops::replace(&mut strip, &large, i64::from(x), i64::from(top));
+                    image::imageops::replace(&mut strip, &large, i64::from(x), i64::from(top + BAND));
                 }
                 block(&mut strip, x, top, tile, BAND, [16, 17, 20]);
                 let said = format!("{:.1} {}", moment.time_s, moment.words);
@@ -136,9 +138,11 @@ impl Filmstrip {
                     write(&mut strip, x + 4, top + 7, 1, rgb, &said.chars().take(31).collect::<String>());
                 }
             }
-            let height = format!("{:+.1} cm", moment.height_m * 100.0);
-            block(&mut strip, x, y + tile - LETTER_HEIGHT - 4, 52, LETTER_HEIGHT + 4, [16, 17, 20]);
-            write(&mut strip, x + 3, y + tile - LETTER_HEIGHT - 2, 1, [220; 3], &height);
+            // Adding zero turns a rounded -0.0 into 0.0.
+            let height_cm = (moment.height_m * 1000.0).round() / 10.0 + 0.0;
+            let bottom = y + frame - LETTER_HEIGHT - 4;
+            block(&mut strip, x, bottom, 52, LETTER_HEIGHT + 4, [16, 17, 20]);
+            write(&mut strip, x + 3, bottom + 2, 1, [220; 3], &format!("{height_cm:.1} cm"));
         }
         Ok(strip)
     }
@@ -207,6 +211,6 @@ mod tests {
         let mut film = strip(&["reach"]);
         film.take(1.0, "reach", 0.0, [Vec::new(), Vec::new()]);
         assert_eq!(film.len(), 1);
-        assert_eq!(film.draw("one").unwrap().height(), HEAD + 2 * 192 + 18);
+        assert_eq!(film.draw("one").unwrap().height(), HEAD + 2 * (192 + BAND) + 18);
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use reflexarc_drivers::{Clock, Link, ZenohConfig};
-use reflexarc_runtime::{Config, Mode, Outcome, Progress, Report, Runtime, realtime};
+use reflexarc_runtime::{Config, HoldReason, Mode, Outcome, Progress, Report, Runtime, realtime};
 use reflexarc_sim::Scene;
 use reflexarc_sim::task::{HOLD_S, LIFT_M, Outcome as Judged};
 use reflexarc_vla_model::decision::Infeasible;
@@ -30,6 +30,8 @@ use crate::stage::{Mishaps, Stage, View};
 const MEETING: Duration = Duration::from_secs(10);
 /// How long the runtime may take to notice that the simulator is gone before the job ends anyway, s.
 const PEER_LOST_S: f64 = 2.0;
+/// The policy must stay with it for this long that it cannot be done; one glance may be wrong, s.
+const INFEASIBLE_S: f64 = 0.8;
 
 /// What to do, in which world.
 #[derive(Debug, Clone)]
@@ -287,13 +289,16 @@ impl Watch {
         let held_s = since_s.map_or(0.0, |since_s| now_s - since_s);
         let over = now_s >= self.limit_s;
         let decide = over || !self.sustain;
+        let refusing = matches!(progress.mode, Mode::Holding(HoldReason::Infeasible { .. }));
         self.ending = match (view.outcome, progress.outcome) {
             (Judged::Success { time_s }, _) if decide => Some(Ending::Lifted { time_s }),
             (Judged::WrongObject { object, time_s }, _) if decide => {
                 Some(Ending::WrongObject { name: names.get(object).cloned().unwrap_or_default(), time_s })
             }
-            (_, Outcome::Infeasible(reason)) if decide => Some(Ending::Infeasible(reason)),
-            _ if decide && held_s > self.hold_patience_s => {
+            (_, Outcome::Infeasible(reason)) if over || decide && held_s >= INFEASIBLE_S => {
+                Some(Ending::Infeasible(reason))
+            }
+            _ if decide && !refusing && held_s > self.hold_patience_s => {
                 Some(Ending::Held { why: said(progress.mode, cameras), held_s })
             }
             _ if over => Some(Ending::TimeOver { limit_s: self.limit_s, highest_m: view.highest_m }),

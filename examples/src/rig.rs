@@ -6,7 +6,7 @@ use reflexarc_kinematics::limit::JointLimiter;
 use reflexarc_kinematics::track::{Tracker, TrackerConfig};
 use reflexarc_kinematics::{ARM7_URDF, Chain, ik};
 use reflexarc_sim::expert::{base_from_grasp, fold_yaw, tool_yaw};
-use reflexarc_sim::scene::HOME_Q_RAD;
+use reflexarc_sim::scene::ARM7_HOME_RAD;
 use reflexarc_sim::{Scene, World};
 use reflexarc_vla_model::decision::ToolTarget;
 
@@ -37,13 +37,13 @@ impl Rig {
     /// When the built-in robot description is refused.
     pub fn new(scene: Scene, start: Option<&ToolTarget>, solver_iterations: usize) -> Result<Self> {
         let chain = Chain::from_urdf(ARM7_URDF, "base", "tool")?;
-        let mut q_rad = HOME_Q_RAD;
+        let mut q_rad = ARM7_HOME_RAD;
         let mut width_m = 0.08;
         if let Some(target) = start {
             let pose = base_from_grasp(target.position_m, target.yaw_rad);
-            let found = ik::solve(&chain, &pose, &HOME_Q_RAD, &ik::IkOptions::default());
+            let found = ik::solve(&chain, &pose, &ARM7_HOME_RAD, &ik::IkOptions::default());
             // A far branch of the solution would swing through the table.
-            let near = found.q.iter().zip(&HOME_Q_RAD).all(|(a, b)| (a - b).abs() < 1.9);
+            let near = found.q.iter().zip(&ARM7_HOME_RAD).all(|(a, b)| (a - b).abs() < 1.9);
             if found.reachable && near {
                 q_rad = seven(&found.q)?;
             }
@@ -53,7 +53,7 @@ impl Rig {
         let config = TrackerConfig { dt_s: 1.0 / TICK_HZ, ..TrackerConfig::default() };
         let mut limiter = JointLimiter::new(chain.limits(), 1.0 / TICK_HZ, config.max_acceleration_rad_s2);
         limiter.reset(&q_rad);
-        let mut tracker = Tracker::new(chain.clone(), config, &HOME_Q_RAD);
+        let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
         tracker.reset(&q_rad);
         Ok(Self { world, chain, tracker, limiter, q_rad, width_m })
     }

@@ -17,7 +17,7 @@ use reflexarc_drivers::{Clock, Link, ZenohConfig};
 use reflexarc_kinematics::ARM7_URDF;
 use reflexarc_runtime::clockwork::{Schedule, monotonic_ns, sleep_until, tighten_timer_slack};
 use reflexarc_sim::node::{ActuatorStats, TICK_HZ};
-use reflexarc_sim::scene::HOME_Q_RAD;
+use reflexarc_sim::scene::ARM7_HOME_RAD;
 use reflexarc_sim::task::{Outcome, PickTask};
 use reflexarc_sim::{Scene, SimNode, World};
 
@@ -93,7 +93,7 @@ impl Stage {
     /// # Errors
     /// When the session cannot be opened or the thread cannot be started.
     pub fn start(scene: Scene, listen: &str, clock: &Clock, mishaps: Mishaps) -> Result<Self> {
-        let world = World::new(scene, ARM7_URDF, &HOME_Q_RAD, START_WIDTH_M, SOLVER_ITERATIONS)?;
+        let world = World::new(scene, ARM7_URDF, &ARM7_HOME_RAD, START_WIDTH_M, SOLVER_ITERATIONS)?;
         let config =
             ZenohConfig { listen: vec![listen.to_owned()], node: "sim".to_owned(), ..ZenohConfig::default() };
         let link = Link::zenoh(config, clock.clone()).context("the simulator's peer")?;

@@ -13,6 +13,7 @@ use reflexarc_examples::stage::Mishaps;
 use reflexarc_runtime::Config;
 use reflexarc_runtime::config::DeviceChoice;
 use reflexarc_runtime::load::load_policy;
+use reflexarc_sim::expert::fold_yaw;
 use reflexarc_vla_model::decision::{
     Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
 };
@@ -46,18 +47,60 @@ impl Policy for Always {
     }
 }
 
-fn reach() -> Verdict {
+/// Knows where the mug stands, which no policy is told, and picks it up by what it feels.
+struct Informed {
+    foot_m: [f64; 2],
+    yaw_rad: f64,
+    grasp_height_m: f64,
+}
+
+impl Policy for Informed {
+    fn name(&self) -> &str {
+        "informed"
+    }
+
+    fn instruct(&mut self, _instruction: &str) {}
+
+    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        let [x, y, z] = observation.base_from_tool.position_m.map(f64::from);
+        let [foot_x, foot_y] = self.foot_m;
+        let width_m = f64::from(observation.gripper_width_m);
+        let touched =
+            observation.tactile.iter().all(|pad| pad.taxels_n.iter().skip(2).step_by(3).sum::<f32>() > 0.5);
+        let over = (x - foot_x).hypot(y - foot_y) < 0.012;
+        let down = over && (z - self.grasp_height_m).abs() < 0.012;
+        let (subtask, height_m, open) = if touched {
+            (Subtask::Lift, 0.24, false)
+        } else if down {
+            (Subtask::Grasp, self.grasp_height_m, false)
+        } else if over && width_m > 0.06 {
+            (Subtask::Approach, self.grasp_height_m, true)
+        } else {
+            (Subtask::Reach, 0.16, true)
+        };
+        let width_m = if open { 0.08 } else { 0.0 };
+        let position_m = [foot_x, foot_y, height_m];
+        Always(act(subtask, position_m, self.yaw_rad, width_m, 20.0)).decide(observation)
+    }
+}
+
+fn act(
+    subtask: Subtask,
+    position_m: [f64; 3],
+    yaw_rad: f64,
+    gripper_width_m: f64,
+    gripper_force_n: f64,
+) -> Verdict {
     Verdict::Act {
         plan: vec![Goal::Pick { color: Color::Red, object: Object::Mug }],
-        subtask: Subtask::Reach,
-        target: ToolTarget {
-            position_m: [0.5, 0.1, 0.2],
-            yaw_rad: 0.3,
-            gripper_width_m: 0.08,
-            gripper_force_n: 10.0,
-        },
+        subtask,
+        target: ToolTarget { position_m, yaw_rad, gripper_width_m, gripper_force_n },
         pixel_uv: [0.5, 0.5],
     }
+}
+
+fn reach() -> Verdict {
+    act(Subtask::Reach, [0.5, 0.1, 0.2], 0.3, 0.08, 10.0)
 }
 
 /// A job whose senses may be older than a robot's should be: the machine that runs the tests may
@@ -92,6 +135,25 @@ fn play(job: Job, verdict: Verdict) -> JobReport {
     assert_eq!(done.report.success, Some(done.ending.is_success()));
     assert!(done.report.problems.is_empty(), "{:?}", done.report.problems);
     done
+}
+
+#[test]
+fn lifting_the_mug_and_holding_it_is_success() {
+    let _alone = alone();
+    let job = job(Mishaps::default());
+    let mug = job.scene.target();
+    let policy = Informed {
+        foot_m: mug.position_m.map(f64::from),
+        yaw_rad: fold_yaw(f64::from(mug.yaw_rad)),
+        grasp_height_m: f64::from(mug.shape.grasp_height_m()),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = run(job, Box::new(policy), &stop, |_| {}).unwrap();
+    let Ending::Lifted { time_s } = done.ending else { panic!("{}\n{}", done.ending, done.report.to_text()) };
+    assert!(time_s > 1.0 && done.view.highest_m >= 0.10);
+    assert_eq!(done.report.success, Some(true));
+    let steps: Vec<&str> = done.report.timeline.iter().map(|entry| entry.what.as_str()).collect();
+    assert!(steps.contains(&"grasp") && steps.contains(&"lift"), "{steps:?}");
 }
 
 #[test]

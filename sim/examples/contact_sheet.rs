@@ -4,8 +4,8 @@
 
 use reflexarc_kinematics::ARM7_URDF;
 use reflexarc_sim::render::Frame;
-use reflexarc_sim::scene::{HOME_Q_RAD, IMAGE_SIDE, Scene};
-use reflexarc_sim::world::World;
+use reflexarc_sim::scene::{ARM7_HOME_RAD, IMAGE_SIDE, Scene};
+use reflexarc_sim::world::{View, World};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "contact_sheet.png".to_owned());
@@ -17,13 +17,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for seed in 0..columns * rows {
         let scene = Scene::pick(seed as u64);
         let target = scene.target().clone();
-        let q = if seed % 2 == 0 { HOME_Q_RAD } else { [0.1, 0.15, 0.0, -2.3, 0.0, 2.45, 0.9] };
+        let q = if seed % 2 == 0 { ARM7_HOME_RAD } else { [0.1, 0.15, 0.0, -2.3, 0.0, 2.45, 0.9] };
         let mut world = World::new(scene, ARM7_URDF, &q, 0.08, 4)?;
         world.step();
         for camera in 0..2 {
-            let view = if camera == 0 { world.scene_camera() } else { world.wrist_camera() };
+            let view = View::ALL[camera];
             let start = std::time::Instant::now();
-            world.render(&view, true, &mut frame);
+            world.render(view, &mut frame);
             spent += start.elapsed();
             let (left, top) = (((seed % columns) * 2 + camera) * side, (seed / columns) * side);
             for y in 0..side {

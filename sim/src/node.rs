@@ -6,10 +6,10 @@ use reflexarc_drivers::msg::{
 };
 use reflexarc_drivers::topic::Topics;
 
-use crate::render::{Camera, Frame};
+use crate::render::Frame;
 use crate::scene::IMAGE_SIDE;
 use crate::tactile::{CHANNELS, COLUMNS, ROWS};
-use crate::world::{PHYSICS_HZ, World};
+use crate::world::{PHYSICS_HZ, View, World};
 
 /// Ticks per second: the rate of joint states and of commands.
 pub const TICK_HZ: u32 = 240;
@@ -114,15 +114,14 @@ impl SimNode {
     pub fn publish(&mut self, now_ns: u64) -> Result<(), LinkError> {
         let header = |frame: &str| Header::new(now_ns, frame);
         if self.tick.is_multiple_of(CAMERA_TICKS) {
-            let cameras: [Camera; 2] = [self.world.scene_camera(), self.world.wrist_camera()];
-            for (i, name) in ["scene", "wrist"].into_iter().enumerate() {
-                self.world.render(&cameras[i], true, &mut self.frames[i]);
+            for (i, view) in View::ALL.into_iter().enumerate() {
+                self.world.render(view, &mut self.frames[i]);
                 if self.faults.cameras_black {
                     self.frames[i].rgb.fill(0);
                 }
                 if !self.faults.cameras_frozen {
                     self.images[i].put(&Image {
-                        header: header(name),
+                        header: header(view.name()),
                         height: IMAGE_SIDE as u32,
                         width: IMAGE_SIDE as u32,
                         encoding: "rgb8".to_owned(),

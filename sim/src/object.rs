@@ -179,7 +179,6 @@ impl Shape {
 
     /// The solid that physics sees: one compound per object, in the object's frame, with
     /// explicit mass properties. Twelve wall boxes make a mug round enough to be held.
-    #[must_use]
     pub fn collider(&self) -> rp::ColliderBuilder {
         let half = self.height_m / 2.0;
         let pose = |x: f32, y: f32, z: f32, yaw: f32| {

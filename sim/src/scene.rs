@@ -10,9 +10,6 @@ use crate::render::{Camera, Light, TableLook, TablePattern};
 /// Side of both camera images, pixels.
 pub const IMAGE_SIDE: usize = 96;
 
-/// The arm's resting joint angles, rad: the tool above the table, pointing down.
-pub const HOME_Q_RAD: [f64; 7] = [0.0, -0.55, 0.0, -2.25, 0.0, 1.70, std::f64::consts::FRAC_PI_4];
-
 /// Where objects may stand, base frame: x and y ranges in metres.
 pub const OBJECT_AREA_M: [[f64; 2]; 2] = [[0.39, 0.63], [-0.21, 0.21]];
 

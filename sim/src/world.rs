@@ -24,6 +24,29 @@ struct Thing {
     mesh: Mesh,
 }
 
+/// A camera of the robot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Looks at the table from the front.
+    Scene,
+    /// Rides on the hand.
+    Wrist,
+}
+
+impl View {
+    /// Both, in this order.
+    pub const ALL: [Self; 2] = [Self::Scene, Self::Wrist];
+
+    /// The name on the topics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scene => "scene",
+            Self::Wrist => "wrist",
+        }
+    }
+}
+
 /// The state of one object.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ObjectState {
@@ -43,7 +66,8 @@ pub struct World {
     arm: ArmBody,
     things: Vec<Thing>,
     scene: Scene,
-    renderer: Renderer,
+    /// One for each view: a renderer keeps what does not change from frame to frame.
+    renderers: [Renderer; 2],
     noise_rng: ChaCha8Rng,
 }
 
@@ -105,8 +129,8 @@ impl World {
             let collider = physics.insert_collider(placed.shape.collider(), Some(body));
             things.push(Thing { body, collider, mesh: placed.shape.mesh() });
         }
-        let noise_rng = ChaCha8Rng::seed_from_u64(scene.seed ^ 0x6e6f_6973_65);
-        Ok(Self { physics, arm, things, scene, renderer: Renderer::new(1), noise_rng })
+        let noise_rng = ChaCha8Rng::seed_from_u64(scene.seed ^ 0x006e_6f69_7365);
+        Ok(Self { physics, arm, things, scene, renderers: [Renderer::new(1), Renderer::new(1)], noise_rng })
     }
 
     /// The scene as it was laid out.
@@ -197,24 +221,22 @@ impl World {
         &self.scene.objects[index].shape
     }
 
-    /// The scene camera.
+    /// One of the cameras, where it is now.
     #[must_use]
-    pub fn scene_camera(&self) -> Camera {
-        self.scene.look.scene_camera.clone()
-    }
-
-    /// The wrist camera where the hand is now.
-    #[must_use]
-    pub fn wrist_camera(&self) -> Camera {
-        let world_from_hand = self
-            .arm
-            .world_from_link(&self.physics, "hand")
-            .map_or_else(Isometry3::identity, |pose| isometry(&pose));
-        Camera {
-            world_from_camera: world_from_hand * self.scene.look.hand_from_wrist_camera,
-            width: IMAGE_SIDE,
-            height: IMAGE_SIDE,
-            vertical_fov_rad: self.scene.look.wrist_fov_rad,
+    pub fn camera(&self, view: View) -> Camera {
+        let look = &self.scene.look;
+        match view {
+            View::Scene => look.scene_camera,
+            View::Wrist => Camera {
+                world_from_camera: self
+                    .arm
+                    .world_from_link(&self.physics, "hand")
+                    .map_or_else(Isometry3::identity, |pose| isometry(&pose))
+                    * look.hand_from_wrist_camera,
+                width: IMAGE_SIDE,
+                height: IMAGE_SIDE,
+                vertical_fov_rad: look.wrist_fov_rad,
+            },
         }
     }
 
@@ -226,8 +248,9 @@ impl World {
             .map_or_else(Isometry3::identity, |pose| isometry(&pose).cast())
     }
 
-    /// Renders what `camera` sees into `frame`, with the sensor's noise when `noisy`.
-    pub fn render(&mut self, camera: &Camera, noisy: bool, frame: &mut Frame) {
+    /// Renders what a camera sees into `frame`, with the sensor's noise.
+    pub fn render(&mut self, view: View, frame: &mut Frame) {
+        let camera = self.camera(view);
         let mut instances = Vec::with_capacity(self.things.len() + self.arm.visuals.len());
         for (i, thing) in self.things.iter().enumerate() {
             instances.push(Instance {
@@ -250,8 +273,8 @@ impl World {
             });
         }
         let look = &self.scene.look;
-        self.renderer.render(
-            camera,
+        self.renderers[view as usize].render(
+            &camera,
             &RenderScene {
                 instances: &instances,
                 light: &look.light,
@@ -260,9 +283,7 @@ impl World {
             },
             frame,
         );
-        if noisy {
-            add_noise(frame, look.gain, look.noise, &mut self.noise_rng);
-        }
+        add_noise(frame, look.gain, look.noise, &mut self.noise_rng);
     }
 
     /// Hash of the whole physical state: equal states give equal digests.

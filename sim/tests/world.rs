@@ -6,14 +6,14 @@ use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Bus, Clock, Link, Subscription};
 use reflexarc_kinematics::ARM7_URDF;
 use reflexarc_sim::node::{COMMAND_AGE_LIMIT_NS, JOINT_NAMES};
-use reflexarc_sim::scene::{HOME_Q_RAD, OBJECT_AREA_M};
+use reflexarc_sim::scene::{ARM7_HOME_RAD, OBJECT_AREA_M};
 use reflexarc_sim::world::PHYSICS_HZ;
 use reflexarc_sim::{Scene, SimNode, World};
 
 const TICK_NS: u64 = 1_000_000_000 / 240;
 
 fn world(seed: u64) -> World {
-    World::new(Scene::pick(seed), ARM7_URDF, &HOME_Q_RAD, 0.08, 4).unwrap()
+    World::new(Scene::pick(seed), ARM7_URDF, &ARM7_HOME_RAD, 0.08, 4).unwrap()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn objects_rest_where_they_were_put() {
             assert!(moved < 0.002 && state.tilt_rad < 0.02, "seed {seed}, object {i}: {state:?}");
         }
         let (q, _) = world.joints();
-        assert!(q.iter().zip(&HOME_Q_RAD).all(|(a, b)| (a - b).abs() < 1e-3), "the arm sagged: {q:?}");
+        assert!(q.iter().zip(&ARM7_HOME_RAD).all(|(a, b)| (a - b).abs() < 1e-3), "the arm sagged: {q:?}");
     }
 }
 
@@ -58,7 +58,7 @@ fn objects_rest_where_they_were_put() {
 fn the_same_seed_gives_the_same_digest_and_another_seed_another() {
     let run = |seed| {
         let mut world = world(seed);
-        let mut q = HOME_Q_RAD;
+        let mut q = ARM7_HOME_RAD;
         for step in 0..400 {
             q[1] += 0.0005;
             world.command(&q, &[0.0; 7], 0.08 - f64::from(step) * 1e-4, 10.0);
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn command(&self, position: f64, stamp_ns: u64) -> JointTrajectory {
-        let mut positions: Vec<f64> = HOME_Q_RAD.to_vec();
+        let mut positions: Vec<f64> = ARM7_HOME_RAD.to_vec();
         positions[0] = position;
         positions.push(0.08);
         JointTrajectory {

@@ -95,7 +95,7 @@ def main():
     ]
 
     config = zenoh.Config()
-    config.insert_json5("mode", '"peer"')
+    config.insert_json5("mode", '"client"')
     config.insert_json5("listen/endpoints", "[]")
     config.insert_json5("connect/endpoints", json.dumps([f"tcp/127.0.0.1:{options.port}"]))
     config.insert_json5("scouting/multicast/enabled", "false")
