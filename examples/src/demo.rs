@@ -79,7 +79,7 @@ pub fn observe(world: &mut World, target: usize, frames: &mut [Frame; 2]) -> Sam
     let objects = (0..world.object_count())
         .map(|i| {
             let placed = world.placed(i);
-            let (point, _) = expert::grasp(&placed.shape, &world.object(i));
+            let (point, _) = expert::grasp(&placed.shape, &world.object(i), 0.0);
             let inside = |p: &[f32; 2]| p.iter().all(|v| (0.0..1.0).contains(v));
             let id = OBJECT_ID + i as u16;
             Seen {

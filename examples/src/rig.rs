@@ -4,9 +4,8 @@
 use anyhow::{Result, anyhow};
 use reflexarc_kinematics::limit::JointLimiter;
 use reflexarc_kinematics::track::{Tracker, TrackerConfig};
-use reflexarc_kinematics::{ARM7_URDF, Chain, ik};
+use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF, Chain, ik};
 use reflexarc_sim::expert::{base_from_grasp, fold_yaw, tool_yaw};
-use reflexarc_sim::scene::ARM7_HOME_RAD;
 use reflexarc_sim::{Scene, World};
 use reflexarc_vla_model::decision::ToolTarget;
 

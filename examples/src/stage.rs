@@ -14,10 +14,9 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Clock, Link, ZenohConfig};
-use reflexarc_kinematics::ARM7_URDF;
+use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_runtime::clockwork::{Schedule, monotonic_ns, sleep_until, tighten_timer_slack};
 use reflexarc_sim::node::{ActuatorStats, TICK_HZ};
-use reflexarc_sim::scene::ARM7_HOME_RAD;
 use reflexarc_sim::task::{Outcome, PickTask};
 use reflexarc_sim::{Scene, SimNode, World};
 

@@ -22,7 +22,7 @@ use crate::demo::{Disturbance, Driver, Pace, Sample, rollout};
 use crate::translate;
 
 /// How much each slot counts: action, colour, object, u, v, subtask, x, y, z, yaw, width, force.
-const SLOT_WEIGHTS: [f32; SLOT_COUNT] = [1.0, 1.0, 1.0, 0.3, 0.3, 1.0, 1.0, 1.0, 1.0, 0.7, 1.0, 0.3];
+const SLOT_WEIGHTS: [f32; SLOT_COUNT] = [1.0, 1.0, 1.0, 0.3, 0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.3];
 
 /// Runs `count` rollouts with seeds from `first_seed` on `threads` threads and gives their frames
 /// in the order of the seeds, and how many lifted their object. `policy` drives if given, the

@@ -2,9 +2,9 @@
 //! `cargo run --release -p reflexarc-sim --example contact_sheet -- out.png`.
 #![allow(clippy::print_stdout, reason = "an example speaks to its user")]
 
-use reflexarc_kinematics::ARM7_URDF;
+use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_sim::render::Frame;
-use reflexarc_sim::scene::{ARM7_HOME_RAD, IMAGE_SIDE, Scene};
+use reflexarc_sim::scene::{IMAGE_SIDE, Scene};
 use reflexarc_sim::world::{View, World};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

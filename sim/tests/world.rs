@@ -4,9 +4,9 @@
 use reflexarc_drivers::msg::{Header, Image, JointState, JointTrajectory, JointTrajectoryPoint};
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Bus, Clock, Link, Subscription};
-use reflexarc_kinematics::ARM7_URDF;
+use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_sim::node::{COMMAND_AGE_LIMIT_NS, JOINT_NAMES};
-use reflexarc_sim::scene::{ARM7_HOME_RAD, OBJECT_AREA_M};
+use reflexarc_sim::scene::OBJECT_AREA_M;
 use reflexarc_sim::world::PHYSICS_HZ;
 use reflexarc_sim::{Scene, SimNode, World};
 
