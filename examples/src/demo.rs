@@ -166,8 +166,8 @@ fn random_start(rng: &mut impl Rng, scene: &Scene) -> ToolTarget {
     let floor = if near && spread < 0.012 { f64::from(placed.shape.grasp_height_m()) } else { 0.125 };
     let z = rng.random_range(floor..if near { 0.24 } else { 0.40 });
     let good_yaw = match placed.shape.kind {
-        Kind::Mug | Kind::Cube => expert::fold_yaw(f64::from(placed.yaw_rad)),
-        Kind::Bowl => 0.0,
+        Kind::Cube => expert::fold_yaw(f64::from(placed.yaw_rad)),
+        Kind::Mug | Kind::Bowl => 0.0,
     };
     let yaw_rad = if z < 0.125 || rng.random_bool(0.4) {
         good_yaw + rng.random_range(-0.15..0.15)

@@ -91,6 +91,19 @@ fn drive(
     cache: &mut Option<InstructionCache>,
     rng: &mut ChaCha8Rng,
 ) -> Option<ToolTarget> {
+    match decode_slots(&decide(model, sample, cache, rng)?).ok()?.verdict {
+        Verdict::Act { target, .. } => Some(target),
+        Verdict::Infeasible(_) => None,
+    }
+}
+
+/// The model's logits for a frame; the instruction is drawn on the first call.
+pub fn decide(
+    model: &GoalModel,
+    sample: &Sample,
+    cache: &mut Option<InstructionCache>,
+    rng: &mut ChaCha8Rng,
+) -> Option<Vec<f32>> {
     if cache.is_none() {
         let seen = &sample.objects[sample.target];
         let (color, object) = (translate::color(seen.paint), translate::object(seen.kind));
@@ -99,12 +112,7 @@ fn drive(
         let words: Vec<i32> = tokens.ids[..tokens.len].iter().map(|id| i32::from(*id)).collect();
         *cache = model.encode(&words).ok();
     }
-    let inputs = host_inputs(model.config(), sample);
-    let logits = model.logits(&inputs, cache.as_ref()?).ok()?;
-    match decode_slots(&logits).ok()?.verdict {
-        Verdict::Act { target, .. } => Some(target),
-        Verdict::Infeasible(_) => None,
-    }
+    model.logits(&host_inputs(model.config(), sample), cache.as_ref()?).ok()
 }
 
 fn host_inputs(config: &GoalModelConfig, sample: &Sample) -> HostInputs {

@@ -59,14 +59,21 @@ pub(crate) struct Visual {
     pub(crate) rgb: [f32; 3],
 }
 
+/// A link and the rigid body that carries it; links behind fixed joints share one.
+struct Part {
+    link: String,
+    body: rp::RigidBodyHandle,
+    body_from_link: rp::Pose,
+    finger: bool,
+}
+
 /// The arm and its gripper inside a physics world.
 pub struct ArmBody {
     joints: Vec<rp::MultibodyJointHandle>,
     fingers: [rp::MultibodyJointHandle; 2],
     /// Collider of each finger's pad: left, right.
     pub(crate) pads: [rp::ColliderHandle; 2],
-    /// Body that carries each named link, and the link's pose on it.
-    links: Vec<(String, rp::RigidBodyHandle, rp::Pose)>,
+    parts: Vec<Part>,
     pub(crate) visuals: Vec<Visual>,
 }
 
@@ -93,6 +100,93 @@ fn mesh_of(geometry: &urdf_rs::Geometry) -> Option<Mesh> {
     }
 }
 
+fn missing(what: &'static str, name: &str) -> BodyError {
+    BodyError::Missing { what, name: name.to_owned() }
+}
+
+fn link_of<'a>(robot: &'a urdf_rs::Robot, name: &str) -> Result<&'a urdf_rs::Link, BodyError> {
+    robot.links.iter().find(|l| l.name == name).ok_or_else(|| missing("link", name))
+}
+
+/// A new body for the joint's child link, joined to `parent` with one free axis.
+fn insert_joint(
+    world: &mut rp::PhysicsWorld,
+    parent: rp::RigidBodyHandle,
+    parent_from_joint: rp::Pose,
+    joint: &urdf_rs::Joint,
+    link: &urdf_rs::Link,
+) -> Result<(rp::RigidBodyHandle, rp::MultibodyJointHandle), BodyError> {
+    let inertia = &link.inertial.inertia;
+    let mass = rp::MassProperties::new(
+        pose_of(&link.inertial.origin).translation,
+        link.inertial.mass.value as f32,
+        rp::Vector::new(inertia.ixx as f32, inertia.iyy as f32, inertia.izz as f32),
+    );
+    let body = world.insert_body(
+        rp::RigidBodyBuilder::dynamic().gravity_scale(0.0).can_sleep(false).additional_mass_properties(mass),
+    );
+    // A multibody joint moves along or about its frame's x; the URDF's axes are any unit vectors.
+    let [x, y, z] = joint.axis.xyz.0.map(|v| v as f32);
+    let joint_from_axis =
+        rp::Pose::from_rotation(rp::Rotation::from_rotation_arc(rp::Vector::X, rp::Vector::new(x, y, z)));
+    let frames = |locked| {
+        rp::GenericJointBuilder::new(locked)
+            .local_frame1(parent_from_joint * joint_from_axis)
+            .local_frame2(joint_from_axis)
+    };
+    let builder = if joint.joint_type == urdf_rs::JointType::Prismatic {
+        frames(rp::JointAxesMask::LOCKED_PRISMATIC_AXES)
+            .limits(rp::JointAxis::LinX, [joint.limit.lower as f32, joint.limit.upper as f32])
+            .motor_model(rp::JointAxis::LinX, rp::MotorModel::ForceBased)
+    } else {
+        frames(rp::JointAxesMask::LOCKED_REVOLUTE_AXES)
+            .motor_model(rp::JointAxis::AngX, rp::MotorModel::AccelerationBased)
+    };
+    let handle = world
+        .insert_multibody_joint(parent, body, builder.build())
+        .ok_or_else(|| missing("free place for joint", &joint.name))?;
+    Ok((body, handle))
+}
+
+fn visual_of(part: &Part, visual: &urdf_rs::Visual) -> Option<Visual> {
+    let color = visual.material.as_ref().and_then(|m| m.color.as_ref());
+    Some(Visual {
+        body: part.body,
+        body_from_mesh: part.body_from_link * pose_of(&visual.origin),
+        mesh: mesh_of(&visual.geometry)?,
+        rgb: color.map_or([0.8; 3], |c| [c.rgba.0[0], c.rgba.0[1], c.rgba.0[2]].map(|v| v as f32)),
+    })
+}
+
+/// Colliders for the link's boxes; gives the pad's, which is a finger's first box.
+fn insert_colliders(
+    world: &mut rp::PhysicsWorld,
+    part: &Part,
+    link: &urdf_rs::Link,
+) -> Option<rp::ColliderHandle> {
+    let mut found = None;
+    for (index, collision) in link.collision.iter().enumerate() {
+        let urdf_rs::Geometry::Box { size } = &collision.geometry else { continue };
+        let [x, y, z] = size.0.map(|v| v as f32 / 2.0);
+        let pad = part.finger && index == 0;
+        let builder = if pad {
+            let r = PAD_RADIUS_M;
+            rp::ColliderBuilder::round_cuboid(x - r, y - r, z - r, r)
+                .friction(1.2)
+                .friction_combine_rule(rp::CoefficientCombineRule::Max)
+        } else {
+            rp::ColliderBuilder::cuboid(x, y, z).friction(0.3)
+        };
+        let pose = part.body_from_link * pose_of(&collision.origin);
+        let handle =
+            world.insert_collider(builder.density(0.0).restitution(0.0).position(pose), Some(part.body));
+        if pad {
+            found = Some(handle);
+        }
+    }
+    found
+}
+
 impl ArmBody {
     /// Builds the arm described by `urdf` into `world`, its base at the world's origin, at the
     /// joint angles `q_rad` (7) with the gripper `width_m` open.
@@ -106,130 +200,41 @@ impl ArmBody {
         width_m: f64,
     ) -> Result<Self, BodyError> {
         let robot = urdf_rs::read_from_string(urdf).map_err(|e| BodyError::Urdf(e.to_string()))?;
-        let link_of = |name: &str| {
-            robot
-                .links
-                .iter()
-                .find(|l| l.name == name)
-                .ok_or_else(|| BodyError::Missing { what: "link", name: name.to_owned() })
-        };
         let root = world.insert_body(rp::RigidBodyBuilder::fixed());
-        let mut links = vec![("base".to_owned(), root, rp::Pose::identity())];
-        let mut joints = Vec::new();
-        let mut fingers = Vec::new();
-        let mut pads = Vec::new();
-        let mut visuals = Vec::new();
+        let mut parts = vec![Part {
+            link: "base".to_owned(),
+            body: root,
+            body_from_link: rp::Pose::identity(),
+            finger: false,
+        }];
+        let (mut joints, mut fingers) = (Vec::new(), Vec::new());
         let mut pending: Vec<&urdf_rs::Joint> = robot.joints.iter().collect();
-        let mut link_bodies = vec![("base".to_owned(), root, rp::Pose::identity(), false)];
-        // The axes of a multibody joint are its frame's x; the URDF's are arbitrary unit vectors.
         while !pending.is_empty() {
-            let ready = pending.iter().position(|j| links.iter().any(|(name, ..)| *name == j.parent.link));
+            let ready = pending.iter().position(|j| parts.iter().any(|p| p.link == j.parent.link));
             let Some(index) = ready else {
-                return Err(BodyError::Missing {
-                    what: "path from `base` to the parent of joint",
-                    name: pending[0].name.clone(),
-                });
+                return Err(missing("path from `base` to the parent of joint", &pending[0].name));
             };
             let joint = pending.remove(index);
-            let Some((_, parent, parent_from_link)) =
-                links.iter().find(|(name, ..)| *name == joint.parent.link).cloned()
-            else {
-                continue;
-            };
-            let origin = parent_from_link * pose_of(&joint.origin);
+            let Some(parent) = parts.iter().find(|p| p.link == joint.parent.link) else { continue };
+            let body_from_joint = parent.body_from_link * pose_of(&joint.origin);
             let finger = joint.joint_type == urdf_rs::JointType::Prismatic;
             let (body, body_from_link) = match joint.joint_type {
                 urdf_rs::JointType::Revolute | urdf_rs::JointType::Prismatic => {
-                    let link = link_of(&joint.child.link)?;
-                    let com = pose_of(&link.inertial.origin).translation;
-                    let i = &link.inertial.inertia;
-                    let body = world.insert_body(
-                        rp::RigidBodyBuilder::dynamic()
-                            .gravity_scale(0.0)
-                            .can_sleep(false)
-                            .additional_mass_properties(rp::MassProperties::new(
-                                com,
-                                link.inertial.mass.value as f32,
-                                rp::Vector::new(i.ixx as f32, i.iyy as f32, i.izz as f32),
-                            )),
-                    );
-                    let [ax, ay, az] = joint.axis.xyz.0;
-                    let turn = rp::Rotation::from_rotation_arc(
-                        rp::Vector::X,
-                        rp::Vector::new(ax as f32, ay as f32, az as f32),
-                    );
-                    let axis = rp::Pose::from_rotation(turn);
-                    let (locked, free) = if finger {
-                        (rp::JointAxesMask::LOCKED_PRISMATIC_AXES, rp::JointAxis::LinX)
-                    } else {
-                        (rp::JointAxesMask::LOCKED_REVOLUTE_AXES, rp::JointAxis::AngX)
-                    };
-                    let mut builder =
-                        rp::GenericJointBuilder::new(locked).local_frame1(origin * axis).local_frame2(axis);
-                    builder = if finger {
-                        builder
-                            .limits(free, [joint.limit.lower as f32, joint.limit.upper as f32])
-                            .motor_model(free, rp::MotorModel::ForceBased)
-                    } else {
-                        builder.motor_model(free, rp::MotorModel::AccelerationBased)
-                    };
-                    let handle =
-                        world.insert_multibody_joint(parent, body, builder.build()).ok_or_else(|| {
-                            BodyError::Missing { what: "free place for joint", name: joint.name.clone() }
-                        })?;
-                    if finger {
-                        fingers.push(handle);
-                    } else {
-                        joints.push(handle);
-                    }
+                    let link = link_of(&robot, &joint.child.link)?;
+                    let (body, handle) = insert_joint(world, parent.body, body_from_joint, joint, link)?;
+                    if finger { &mut fingers } else { &mut joints }.push(handle);
                     (body, rp::Pose::identity())
                 }
-                _ => (parent, origin),
+                _ => (parent.body, body_from_joint),
             };
-            links.push((joint.child.link.clone(), body, body_from_link));
-            link_bodies.push((joint.child.link.clone(), body, body_from_link, finger));
+            parts.push(Part { link: joint.child.link.clone(), body, body_from_link, finger });
         }
-        for (name, body, body_from_link, finger) in &link_bodies {
-            let link = link_of(name)?;
-            for visual in &link.visual {
-                let Some(mesh) = mesh_of(&visual.geometry) else { continue };
-                let rgb = visual
-                    .material
-                    .as_ref()
-                    .and_then(|m| m.color.as_ref())
-                    .map_or([0.8; 3], |c| [c.rgba.0[0] as f32, c.rgba.0[1] as f32, c.rgba.0[2] as f32]);
-                visuals.push(Visual {
-                    body: *body,
-                    body_from_mesh: *body_from_link * pose_of(&visual.origin),
-                    mesh,
-                    rgb,
-                });
-            }
-            if !(*finger || name == "hand") {
-                continue;
-            }
-            for (index, collision) in link.collision.iter().enumerate() {
-                let urdf_rs::Geometry::Box { size } = &collision.geometry else { continue };
-                let [x, y, z] = size.0.map(|v| v as f32 / 2.0);
-                let pad = *finger && index == 0;
-                let builder = if pad {
-                    let r = PAD_RADIUS_M;
-                    rp::ColliderBuilder::round_cuboid(x - r, y - r, z - r, r)
-                        .friction(1.2)
-                        .friction_combine_rule(rp::CoefficientCombineRule::Max)
-                } else {
-                    rp::ColliderBuilder::cuboid(x, y, z).friction(0.3)
-                };
-                let handle = world.insert_collider(
-                    builder
-                        .density(0.0)
-                        .restitution(0.0)
-                        .position(*body_from_link * pose_of(&collision.origin)),
-                    Some(*body),
-                );
-                if pad {
-                    pads.push(handle);
-                }
+        let (mut visuals, mut pads) = (Vec::new(), Vec::new());
+        for part in &parts {
+            let link = link_of(&robot, &part.link)?;
+            visuals.extend(link.visual.iter().filter_map(|visual| visual_of(part, visual)));
+            if part.finger || part.link == "hand" {
+                pads.extend(insert_colliders(world, part, link));
             }
         }
         let (found, finger_count) = (joints.len(), fingers.len());
@@ -238,7 +243,7 @@ impl ArmBody {
         else {
             return Err(BodyError::Joints { found, fingers: finger_count });
         };
-        let arm = Self { joints, fingers, pads, links, visuals };
+        let arm = Self { joints, fingers, pads, parts, visuals };
         arm.set_up(world, q_rad, width_m);
         Ok(arm)
     }
@@ -344,7 +349,7 @@ impl ArmBody {
     /// Pose of a named link in the world, when there is one.
     #[must_use]
     pub fn world_from_link(&self, world: &rp::PhysicsWorld, name: &str) -> Option<rp::Pose> {
-        let (_, body, body_from_link) = self.links.iter().find(|(n, ..)| n == name)?;
-        Some(*world.bodies.get(*body)?.position() * *body_from_link)
+        let part = self.parts.iter().find(|part| part.link == name)?;
+        Some(*world.bodies.get(part.body)?.position() * part.body_from_link)
     }
 }

@@ -80,8 +80,8 @@ pub fn grasp(shape: &Shape, object: &ObjectState, yaw_now_rad: f64) -> ([f64; 3]
     let [x, y, z] = object.position_m;
     let height = z + f64::from(shape.grasp_height_m());
     match shape.kind {
-        // Fingers close across the handle's direction.
-        Kind::Mug => ([x, y, height], fold_yaw(object.yaw_rad)),
+        // Round, and held above the handle: no turn is better than another.
+        Kind::Mug => ([x, y, height], 0.0),
         // Of the four ways, the one nearest to the tool's present turn, so that a tool which has
         // begun to turn one way stays with it.
         Kind::Cube => {
@@ -130,7 +130,7 @@ pub fn advise(world: &World, target: usize) -> Option<Advice> {
     if holds_other {
         return Some(open(Step::Retreat, tool, yaw_now));
     }
-    let above_z = (gz + 0.10).max(0.145);
+    let above_z = gz.max(0.045) + 0.10;
     let miss_m = (tool[0] - gx).hypot(tool[1] - gy);
     let turn_rad = fold_yaw(yaw_now - yaw).abs();
     let low = tool[2] < above_z - 0.035;
@@ -140,7 +140,7 @@ pub fn advise(world: &World, target: usize) -> Option<Advice> {
     // The tolerances are what physics forgives: the gripper opens 24 mm wider than a mug, and
     // closing fingers turn a cube into line. Tighter ones would ask a policy for more than it
     // can see, and it would wait above the object for ever.
-    let over_limit_m = if closing { 0.018 } else { 0.013 };
+    let over_limit_m = if closing { 0.019 } else { 0.014 };
     if !empty && miss_m < over_limit_m && (tool[2] - gz).abs() < over_limit_m && turn_rad < 0.42 {
         return Some(Advice {
             step: Step::Grasp,
@@ -150,7 +150,7 @@ pub fn advise(world: &World, target: usize) -> Option<Advice> {
             force_n: GRIP_N,
         });
     }
-    let (miss_allowed_m, turn_allowed_rad) = if low { (0.022, 0.42) } else { (0.016, 0.30) };
+    let (miss_allowed_m, turn_allowed_rad) = if low { (0.028, 0.45) } else { (0.020, 0.35) };
     if miss_m < miss_allowed_m && turn_rad < turn_allowed_rad && width > OPEN_M - 0.015 {
         return Some(open(Step::Approach, [gx, gy, gz], yaw));
     }

@@ -151,7 +151,8 @@ impl Shape {
     #[must_use]
     pub fn grasp_height_m(&self) -> f32 {
         match self.kind {
-            Kind::Mug => 0.62 * self.height_m,
+            // By the rim, above the handle, which then may point anywhere.
+            Kind::Mug => self.height_m + 0.006,
             Kind::Cube => 0.024,
             Kind::Bowl => 0.75 * self.height_m,
         }
