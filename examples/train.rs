@@ -176,7 +176,7 @@ fn main() -> Result<()> {
         }
         save_log_plot(&arguments.out.join("loss.png"), &curves)?;
         let facts = json!({
-            "command": std::env::args().collect::<Vec<_>>().join(" "),
+            "arguments": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
             "seed": arguments.seed,
             "scene_seeds_from": seed,
             "frames": samples.len(),

@@ -137,11 +137,15 @@ pub fn advise(world: &World, target: usize) -> Option<Advice> {
     let closing = width < OPEN_M - 0.008;
     let empty = width < 0.012 && shape.kind != Kind::Bowl;
 
-    // The tolerances are what physics forgives: the gripper opens 24 mm wider than a mug, and
-    // closing fingers turn a cube into line. Tighter ones would ask a policy for more than it
-    // can see, and it would wait above the object for ever.
-    let over_limit_m = if closing { 0.019 } else { 0.014 };
-    if !empty && miss_m < over_limit_m && (tool[2] - gz).abs() < over_limit_m && turn_rad < 0.42 {
+    // The tolerances are what physics forgives: the gripper opens 24 mm wider than a mug and 38 mm
+    // wider than a cube, and closing fingers turn a cube into line whatever its turn. Tighter ones
+    // would ask a policy for more than it can see, and it would wait above the object for ever.
+    let (over_limit_m, turn_limit_rad) = match shape.kind {
+        Kind::Cube => (0.020, std::f64::consts::FRAC_PI_4),
+        Kind::Mug | Kind::Bowl => (0.014, 0.45),
+    };
+    let over_limit_m = if closing { over_limit_m + 0.005 } else { over_limit_m };
+    if !empty && miss_m < over_limit_m && (tool[2] - gz).abs() < 0.014 && turn_rad <= turn_limit_rad {
         return Some(Advice {
             step: Step::Grasp,
             position_m: [gx, gy, gz],
@@ -150,8 +154,8 @@ pub fn advise(world: &World, target: usize) -> Option<Advice> {
             force_n: GRIP_N,
         });
     }
-    let (miss_allowed_m, turn_allowed_rad) = if low { (0.028, 0.45) } else { (0.020, 0.35) };
-    if miss_m < miss_allowed_m && turn_rad < turn_allowed_rad && width > OPEN_M - 0.015 {
+    let miss_allowed_m = if low { 0.028 } else { 0.020 };
+    if miss_m < miss_allowed_m && turn_rad <= turn_limit_rad && width > OPEN_M - 0.015 {
         return Some(open(Step::Approach, [gx, gy, gz], yaw));
     }
     if low {
