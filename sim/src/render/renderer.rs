@@ -81,7 +81,7 @@ impl Gamma {
 
 /// Renders scenes; keeps its buffers from frame to frame, so that a running simulation allocates nothing.
 ///
-/// Measured on one loaded core of a cloud Xeon (model 167, 2026-11), 3,456 triangles with shadows, a camera that
+/// Measured on one loaded core of a shared cloud machine (2026-11), 3,456 triangles with shadows, a camera that
 /// stands still, best of 1,500: 0.31 ms at 96×96 pixels, 0.48 ms at 128×128, 1.2 ms at 224×224; with 2×2 samples
 /// 0.64 ms and 0.99 ms for the first two. A moving camera costs 0.1 ms more at 96×96, because the table is computed
 /// anew. `examples/render_demo.rs` measures the machine it runs on.
