@@ -31,13 +31,15 @@
 //! the mind; a *hold* is a braked standstill that ends with its reason; a *stop* is latched.
 //!
 //! ```no_run
-//! # fn policy() -> Box<dyn reflexarc_vla_model::policy::Policy> { unimplemented!() }
 //! use reflexarc_drivers::{Bus, Clock, Link};
 //! use reflexarc_runtime::{Config, Runtime};
+//! use reflexarc_vla_model::device::DeviceChoice;
+//! use reflexarc_vla_model::goal::policy::GoalPolicy;
 //!
+//! let policy = GoalPolicy::load("vla-model/weights/goal.safetensors".as_ref(), DeviceChoice::Auto)?;
 //! let (bus, clock) = (Bus::new(), Clock::manual(0));
 //! let link = Link::in_process(&bus, clock.clone());
-//! let mut runtime = Runtime::new(Config::default(), link, policy())?;
+//! let mut runtime = Runtime::new(Config::default(), link, Box::new(policy))?;
 //! for tick in 0..240_u64 {
 //!     let now_ns = tick * 1_000_000_000 / 240;
 //!     clock.set_ns(now_ns);
@@ -46,7 +48,7 @@
 //!     println!("{}", command.mode);
 //! }
 //! println!("{}", runtime.report().to_text());
-//! # Ok::<(), reflexarc_runtime::RuntimeError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod audit;
