@@ -1,11 +1,8 @@
 //! A serial chain: forward kinematics and the Jacobian, without allocation.
-//!
-//! Every moving joint is stored with its axis turned onto z, and the turn folded into the fixed transforms
-//! around it. So one step of forward kinematics is a constant transform followed by a plain turn about z or
-//! a slide along z.
 
-use nalgebra::{Isometry3, Vector3, Vector6};
+use nalgebra::{Isometry3, IsometryMatrix3, Vector3, Vector6};
 
+use crate::forward::{Stage, Step, Way, with_step_count};
 use crate::frame::{Frame, z_to};
 use crate::joints::{Joints, MAX_DOF};
 use crate::urdf::{self, Motion, UrdfError};
@@ -56,6 +53,10 @@ pub struct Jacobian {
 }
 
 impl Jacobian {
+    fn zeros(dof: usize) -> Self {
+        Self { columns: [Vector6::zeros(); MAX_DOF], dof }
+    }
+
     /// Number of columns.
     #[must_use]
     pub fn dof(&self) -> usize {
@@ -83,7 +84,7 @@ impl Jacobian {
 struct Link {
     name: String,
     /// How many moving joints lie above the link.
-    joints_above: usize,
+    stages_above: usize,
     /// From the frame after those joints.
     joint_from_link: Frame,
 }
@@ -93,11 +94,8 @@ struct Link {
 pub struct Chain {
     joint_names: Vec<String>,
     limits: Vec<JointLimits>,
-    /// Constant transform before each joint; its z axis is the joint's axis.
-    before: [Frame; MAX_DOF],
-    slides: [bool; MAX_DOF],
-    dof: usize,
-    last_from_tip: Frame,
+    way: Way,
+    reach_m: f64,
     links: Vec<Link>,
 }
 
@@ -114,41 +112,45 @@ impl Chain {
         let mut chain = Self {
             joint_names: Vec::new(),
             limits: Vec::new(),
-            before: [Frame::identity(); MAX_DOF],
-            slides: [false; MAX_DOF],
-            dof: 0,
-            last_from_tip: Frame::identity(),
-            links: vec![Link { name: base.to_owned(), joints_above: 0, joint_from_link: Frame::identity() }],
+            way: Way::new(&[], &Frame::IDENTITY),
+            reach_m: 0.0,
+            links: vec![Link { name: base.to_owned(), stages_above: 0, joint_from_link: Frame::IDENTITY }],
         };
+        let mut stages = Vec::new();
         // Constant transform gathered since the last moving joint.
-        let mut pending = Frame::identity();
+        let mut pending = Frame::IDENTITY;
         for (joint, motion) in path {
             pending = pending.then(&Frame::from_xyz_rpy(*joint.origin.xyz, *joint.origin.rpy));
             if motion != Motion::Fixed {
                 let axis = Vector3::from(*joint.axis.xyz).normalize();
                 let turn = Frame { rotation: z_to(&axis), translation: Vector3::zeros() };
-                // `urdf::path` bounds the number of moving joints by MAX_DOF.
-                chain.before[chain.dof] = pending.then(&turn);
-                chain.slides[chain.dof] = motion == Motion::Slide;
-                chain.dof += 1;
+                stages.push(Stage {
+                    before: pending.then(&turn),
+                    slides: motion == Motion::Slide,
+                    variable: stages.len(),
+                    scale: 1.0,
+                    offset: 0.0,
+                });
                 chain.joint_names.push(joint.name.clone());
                 chain.limits.push(limits_of(joint, motion));
                 pending = Frame { rotation: turn.rotation.transpose(), translation: Vector3::zeros() };
             }
             chain.links.push(Link {
                 name: joint.child.link.clone(),
-                joints_above: chain.dof,
+                stages_above: stages.len(),
                 joint_from_link: pending,
             });
         }
-        chain.last_from_tip = pending;
+        // `urdf::path` bounds the number of moving joints by MAX_DOF.
+        chain.way = Way::new(&stages, &pending);
+        chain.reach_m = chain.longest_reach_m();
         Ok(chain)
     }
 
     /// Number of moving joints, 1 to [`MAX_DOF`].
     #[must_use]
     pub fn dof(&self) -> usize {
-        self.dof
+        self.limits.len()
     }
 
     /// Names of the moving joints, base first.
@@ -178,29 +180,27 @@ impl Chain {
 
     /// Calls `visit` with the name and `base_from_link` pose of every link from base to tip.
     pub fn visit_links(&self, q: &[f64], mut visit: impl FnMut(&str, &Isometry3<f64>)) {
-        let mut frame = Frame::identity();
-        let mut done = 0;
+        let after = with_step_count!(self.way, Way::after_stages(&self.way, q));
         for link in &self.links {
-            while done < link.joints_above {
-                frame = self.step(&frame, done, q).1;
-                done += 1;
-            }
+            let frame = link.stages_above.checked_sub(1).map_or(Frame::IDENTITY, |last| after[last]);
             visit(&link.name, &frame.then(&link.joint_from_link).to_isometry());
         }
     }
 
-    /// Pose of the tip and its Jacobian. Same rules for `q` as [`Chain::base_from_tip`].
+    /// Pose of the tip, as a rotation matrix and a translation, and its Jacobian. Same rules for `q` as
+    /// [`Chain::base_from_tip`].
     #[must_use]
-    pub fn jacobian(&self, q: &[f64]) -> (Isometry3<f64>, Jacobian) {
-        let (tip, jacobian) = self.tip_and_jacobian(q);
-        (tip.to_isometry(), jacobian)
+    pub fn jacobian(&self, q: &[f64]) -> (IsometryMatrix3<f64>, Jacobian) {
+        let mut jacobian = Jacobian::zeros(self.dof());
+        let tip = with_step_count!(self.way, Way::tip_and_jacobian(&self.way, q, &mut jacobian.columns));
+        (tip.to_isometry_matrix(), jacobian)
     }
 
     /// `q` brought to the chain's length and into its limits; a missing or NaN entry becomes the middle of its
     /// range, an infinite one the nearest limit (or the middle, where there is none).
     #[must_use]
     pub fn clamp(&self, q: &[f64]) -> Joints {
-        Joints::from_fn(self.dof, |index| {
+        Joints::from_fn(self.dof(), |index| {
             let limits = &self.limits[index];
             let wanted = q.get(index).copied().unwrap_or(f64::NAN);
             let inside = limits.clamp(wanted);
@@ -208,43 +208,43 @@ impl Chain {
         })
     }
 
-    /// Frames of joint `index` before (z = axis) and after its motion.
-    #[inline]
-    fn step(&self, frame: &Frame, index: usize, q: &[f64]) -> (Frame, Frame) {
-        let position = q.get(index).copied().unwrap_or(0.0);
-        let still = frame.then(&self.before[index]);
-        let moved =
-            if self.slides[index] { still.moved_along_z(position) } else { still.turned_about_z(position) };
-        (still, moved)
+    /// The way from base to tip.
+    #[inline(always)]
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
+    }
+
+    fn longest_reach_m(&self) -> f64 {
+        let length = |step: &Step| {
+            let limits = &self.limits[step.variable];
+            let furthest = |position: f64| (step.scale * position + step.offset).abs();
+            let extended = furthest(limits.lower_rad).max(furthest(limits.upper_rad));
+            step.slide.norm() + if step.slides { extended } else { 0.0 }
+        };
+        self.way.steps().iter().map(length).sum::<f64>() + self.way.last_from_tip.translation.norm()
+    }
+
+    /// No configuration takes the tip further from the base's origin, m; infinite for a slide without limits.
+    pub(crate) fn reach_m(&self) -> f64 {
+        self.reach_m
+    }
+
+    /// Whether whole turns of a variable leave every link where it is.
+    pub(crate) fn turns_freely(&self, variable: usize) -> bool {
+        self.way
+            .steps()
+            .iter()
+            .filter(|step| step.variable == variable)
+            .all(|step| !step.slides && step.scale.abs() == 1.0)
     }
 
     pub(crate) fn tip_frame(&self, q: &[f64]) -> Frame {
-        let mut frame = Frame::identity();
-        for index in 0..self.dof {
-            frame = self.step(&frame, index, q).1;
-        }
-        frame.then(&self.last_from_tip)
+        with_step_count!(self.way, Way::tip(&self.way, q))
     }
 
     pub(crate) fn tip_and_jacobian(&self, q: &[f64]) -> (Frame, Jacobian) {
-        let mut axes = [(Vector3::zeros(), Vector3::zeros()); MAX_DOF];
-        let mut frame = Frame::identity();
-        for (index, axis) in axes.iter_mut().enumerate().take(self.dof) {
-            let (still, moved) = self.step(&frame, index, q);
-            *axis = (still.rotation.column(2).into_owned(), still.translation);
-            frame = moved;
-        }
-        let tip = frame.then(&self.last_from_tip);
-        let mut jacobian = Jacobian { columns: [Vector6::zeros(); MAX_DOF], dof: self.dof };
-        for (index, (axis, origin)) in axes.into_iter().enumerate().take(self.dof) {
-            let (linear, angular) = if self.slides[index] {
-                (axis, Vector3::zeros())
-            } else {
-                (axis.cross(&(tip.translation - origin)), axis)
-            };
-            jacobian.columns[index] =
-                Vector6::new(linear.x, linear.y, linear.z, angular.x, angular.y, angular.z);
-        }
+        let mut jacobian = Jacobian::zeros(self.dof());
+        let tip = with_step_count!(self.way, Way::tip_and_jacobian(&self.way, q, &mut jacobian.columns));
         (tip, jacobian)
     }
 }

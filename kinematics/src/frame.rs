@@ -1,6 +1,6 @@
 //! Rigid transforms as rotation matrix and translation: cheaper to chain than quaternions.
 
-use nalgebra::{Isometry3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, IsometryMatrix3, Matrix3, Rotation3, Translation3, UnitQuaternion, Vector3};
 
 /// `parent_from_child`: `p_parent = rotation * p_child + translation`.
 #[derive(Clone, Copy, Debug)]
@@ -10,9 +10,10 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn identity() -> Self {
-        Self { rotation: Matrix3::identity(), translation: Vector3::zeros() }
-    }
+    pub(crate) const IDENTITY: Self = Self {
+        rotation: Matrix3::new(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        translation: Vector3::new(0.0, 0.0, 0.0),
+    };
 
     /// From a URDF origin: fixed-axis roll, pitch, yaw.
     pub(crate) fn from_xyz_rpy(xyz: [f64; 3], rpy: [f64; 3]) -> Self {
@@ -37,6 +38,14 @@ impl Frame {
         )
     }
 
+    pub(crate) fn to_isometry_matrix(self) -> IsometryMatrix3<f64> {
+        IsometryMatrix3::from_parts(
+            Translation3::from(self.translation),
+            Rotation3::from_matrix_unchecked(self.rotation),
+        )
+    }
+
+    #[inline(always)]
     pub(crate) fn then(&self, next: &Self) -> Self {
         Self {
             rotation: self.rotation * next.rotation,
@@ -44,9 +53,9 @@ impl Frame {
         }
     }
 
-    /// This frame turned by `angle_rad` about its own z axis.
-    pub(crate) fn turned_about_z(&self, angle_rad: f64) -> Self {
-        let (sin, cos) = angle_rad.sin_cos();
+    /// This frame turned about its own z axis by the angle of this sine and cosine.
+    #[inline(always)]
+    pub(crate) fn turned_about_z(&self, (sin, cos): (f64, f64)) -> Self {
         let (x, y) = (self.rotation.column(0), self.rotation.column(1));
         let rotation = Matrix3::from_columns(&[
             x * cos + y * sin,
@@ -56,9 +65,22 @@ impl Frame {
         Self { rotation, translation: self.translation }
     }
 
-    /// This frame moved by `distance_m` along its own z axis.
-    pub(crate) fn moved_along_z(&self, distance_m: f64) -> Self {
-        Self { rotation: self.rotation, translation: self.translation + self.rotation.column(2) * distance_m }
+    /// This frame turned about its own x axis by the angle of this sine and cosine.
+    #[inline(always)]
+    pub(crate) fn tilted_about_x(&self, (sin, cos): (f64, f64)) -> Self {
+        let (y, z) = (self.rotation.column(1), self.rotation.column(2));
+        let rotation = Matrix3::from_columns(&[
+            self.rotation.column(0).into_owned(),
+            y * cos + z * sin,
+            z * cos - y * sin,
+        ]);
+        Self { rotation, translation: self.translation }
+    }
+
+    /// This frame moved along its own axes, m.
+    #[inline(always)]
+    pub(crate) fn moved(&self, by: &Vector3<f64>) -> Self {
+        Self { rotation: self.rotation, translation: self.translation + self.rotation * by }
     }
 }
 

@@ -38,18 +38,22 @@
 //! ```
 
 mod chain;
+mod forward;
 mod frame;
 pub mod ik;
 mod joints;
 pub mod limit;
 mod linalg;
 mod qp;
+mod sincos;
+mod task;
 pub mod track;
 mod urdf;
 mod window;
 
 pub use chain::{Chain, Jacobian, JointLimits};
 pub use joints::{Joints, MAX_DOF};
+pub use task::Task;
 pub use urdf::UrdfError;
 
 /// The URDF text of the project's own arm: seven joints with the published numbers of the Franka Emika Panda,

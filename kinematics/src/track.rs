@@ -10,9 +10,8 @@ use nalgebra::{Isometry3, Vector3};
 
 use crate::chain::{Chain, Jacobian};
 use crate::frame::{Frame, rotation_log};
-use crate::ik::normal_equations;
 use crate::joints::{Joints, MAX_DOF};
-use crate::linalg::{Column, Square, factor, solve};
+use crate::linalg::{Column, Square, factor, normal_equations, solve};
 use crate::qp::solve_box;
 use crate::window::{Bounds, braking_speed};
 
