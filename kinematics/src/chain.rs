@@ -1,16 +1,18 @@
 //! A serial chain: forward kinematics and the Jacobian, without allocation.
 
-use nalgebra::{Isometry3, IsometryMatrix3, Vector3, Vector6};
+use nalgebra::{Isometry3, IsometryMatrix3, Vector6};
 
-use crate::forward::{Stage, Step, Way, with_step_count};
-use crate::frame::{Frame, z_to};
+use crate::forward::{Step, Way, with_step_count};
+use crate::frame::Frame;
 use crate::joints::{Joints, MAX_DOF};
-use crate::urdf::{self, Motion, UrdfError};
+use crate::route::{Route, Waypoint};
+use crate::urdf::{Description, Tree, UrdfError};
 
-/// The limits of one joint, from its URDF `<limit>`.
+/// The limits of one joint, from its URDF `<limit>` and `<safety_controller>`.
 ///
-/// For a prismatic joint read m for rad. A continuous joint has infinite position limits; where it has no
-/// `<limit>` element, or one with velocity 0, its velocity and effort limits are infinite too.
+/// For a prismatic joint read m for rad. A continuous joint has infinite position limits unless it has soft ones;
+/// where it has no `<limit>` element, or one with velocity 0, its velocity and effort limits are infinite too. So
+/// are limits that a file of URDF 1.2 or later omits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JointLimits {
     /// Lowest position, rad (or m).
@@ -36,11 +38,11 @@ impl JointLimits {
         position >= self.lower_rad - slack && position <= self.upper_rad + slack
     }
 
-    /// The middle of the range, or 0 for an unbounded joint.
+    /// The middle of the range; where a side is open, the position nearest to 0.
     #[must_use]
     pub fn middle(&self) -> f64 {
-        let middle = 0.5 * (self.lower_rad + self.upper_rad);
-        if middle.is_finite() { middle } else { 0.0 }
+        let middle = 0.5 * self.lower_rad + 0.5 * self.upper_rad;
+        if middle.is_finite() { middle } else { self.clamp(0.0) }
     }
 }
 
@@ -80,86 +82,59 @@ impl Jacobian {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Link {
-    name: String,
-    /// How many moving joints lie above the link.
-    stages_above: usize,
-    /// From the frame after those joints.
-    joint_from_link: Frame,
-}
-
-/// A serial chain of at most [`MAX_DOF`] moving joints between two links of a robot.
+/// A serial chain between two links of a robot, with at most [`MAX_DOF`] moving joints on the way.
 #[derive(Clone, Debug)]
 pub struct Chain {
     joint_names: Vec<String>,
     limits: Vec<JointLimits>,
     way: Way,
     reach_m: f64,
-    links: Vec<Link>,
+    links: Vec<Waypoint>,
 }
 
 impl Chain {
-    /// Builds the chain from link `base` down to link `tip` of a URDF text.
+    /// Builds the chain from link `base` to link `tip` of a URDF text: any two links under one root.
     ///
-    /// Joints elsewhere in the model need only name declared links. Fixed joints are folded away.
+    /// Joints on the way may be travelled from child to parent; their positions keep the meaning that they have
+    /// in the file. Fixed joints are folded away. A mimic joint moves with the joint that it copies, which is an
+    /// independent joint of the chain even where it lies beside the way. Joints elsewhere in the model need only
+    /// name declared links.
+    ///
+    /// Position limits are those of `<limit>`, narrowed by the soft limits of `<safety_controller>` where the
+    /// file gives any (0 and 0, the format's default, count as none), and for a joint that others copy by what
+    /// the limits of those on the way leave.
+    ///
+    /// Work is linear in the length of the text, which may have 64 MiB and 2^20 elements.
     ///
     /// # Errors
     /// See [`UrdfError`]; each names the element at fault.
     pub fn from_urdf(urdf: &str, base: &str, tip: &str) -> Result<Self, UrdfError> {
-        let robot = urdf::read(urdf)?;
-        let path = urdf::path(&robot, base, tip)?;
+        let description = Description::read(urdf)?;
+        let route = Route::new(&Tree::new(&description)?, base, tip)?;
         let mut chain = Self {
-            joint_names: Vec::new(),
-            limits: Vec::new(),
-            way: Way::new(&[], &Frame::IDENTITY),
+            way: Way::new(&route.stages, &route.last_from_tip()),
+            joint_names: route.joint_names,
+            limits: route.limits,
             reach_m: 0.0,
-            links: vec![Link { name: base.to_owned(), stages_above: 0, joint_from_link: Frame::IDENTITY }],
+            links: route.links,
         };
-        let mut stages = Vec::new();
-        // Constant transform gathered since the last moving joint.
-        let mut pending = Frame::IDENTITY;
-        for (joint, motion) in path {
-            pending = pending.then(&Frame::from_xyz_rpy(*joint.origin.xyz, *joint.origin.rpy));
-            if motion != Motion::Fixed {
-                let axis = Vector3::from(*joint.axis.xyz).normalize();
-                let turn = Frame { rotation: z_to(&axis), translation: Vector3::zeros() };
-                stages.push(Stage {
-                    before: pending.then(&turn),
-                    slides: motion == Motion::Slide,
-                    variable: stages.len(),
-                    scale: 1.0,
-                    offset: 0.0,
-                });
-                chain.joint_names.push(joint.name.clone());
-                chain.limits.push(limits_of(joint, motion));
-                pending = Frame { rotation: turn.rotation.transpose(), translation: Vector3::zeros() };
-            }
-            chain.links.push(Link {
-                name: joint.child.link.clone(),
-                stages_above: stages.len(),
-                joint_from_link: pending,
-            });
-        }
-        // `urdf::path` bounds the number of moving joints by MAX_DOF.
-        chain.way = Way::new(&stages, &pending);
         chain.reach_m = chain.longest_reach_m();
         Ok(chain)
     }
 
-    /// Number of moving joints, 1 to [`MAX_DOF`].
+    /// Number of independent joints, 1 to [`MAX_DOF`].
     #[must_use]
     pub fn dof(&self) -> usize {
         self.limits.len()
     }
 
-    /// Names of the moving joints, base first.
+    /// Names of the independent joints, base first.
     #[must_use]
     pub fn joint_names(&self) -> &[String] {
         &self.joint_names
     }
 
-    /// Limits of the moving joints, base first.
+    /// Limits of the independent joints, base first.
     #[must_use]
     pub fn limits(&self) -> &[JointLimits] {
         &self.limits
@@ -182,8 +157,8 @@ impl Chain {
     pub fn visit_links(&self, q: &[f64], mut visit: impl FnMut(&str, &Isometry3<f64>)) {
         let after = with_step_count!(self.way, Way::after_stages(&self.way, q));
         for link in &self.links {
-            let frame = link.stages_above.checked_sub(1).map_or(Frame::IDENTITY, |last| after[last]);
-            visit(&link.name, &frame.then(&link.joint_from_link).to_isometry());
+            let frame = link.stages_before.checked_sub(1).map_or(Frame::IDENTITY, |last| after[last]);
+            visit(&link.name, &frame.then(&link.stage_from_link).to_isometry());
         }
     }
 
@@ -197,7 +172,7 @@ impl Chain {
     }
 
     /// `q` brought to the chain's length and into its limits; a missing or NaN entry becomes the middle of its
-    /// range, an infinite one the nearest limit (or the middle, where there is none).
+    /// range, an infinite one the nearest limit (or [`JointLimits::middle`], where there is none).
     #[must_use]
     pub fn clamp(&self, q: &[f64]) -> Joints {
         Joints::from_fn(self.dof(), |index| {
@@ -246,24 +221,5 @@ impl Chain {
         let mut jacobian = Jacobian::zeros(self.dof());
         let tip = with_step_count!(self.way, Way::tip_and_jacobian(&self.way, q, &mut jacobian.columns));
         (tip, jacobian)
-    }
-}
-
-fn limits_of(joint: &urdf_rs::Joint, motion: Motion) -> JointLimits {
-    let unless_zero = |value: f64| if value == 0.0 { f64::INFINITY } else { value };
-    if motion == Motion::TurnUnbounded {
-        JointLimits {
-            lower_rad: f64::NEG_INFINITY,
-            upper_rad: f64::INFINITY,
-            velocity_rad_s: unless_zero(joint.limit.velocity),
-            effort: unless_zero(joint.limit.effort),
-        }
-    } else {
-        JointLimits {
-            lower_rad: joint.limit.lower,
-            upper_rad: joint.limit.upper,
-            velocity_rad_s: joint.limit.velocity,
-            effort: joint.limit.effort,
-        }
     }
 }

@@ -53,6 +53,11 @@ impl Frame {
         }
     }
 
+    pub(crate) fn inverse(&self) -> Self {
+        let rotation = self.rotation.transpose();
+        Self { rotation, translation: -(rotation * self.translation) }
+    }
+
     /// This frame turned about its own z axis by the angle of this sine and cosine.
     #[inline(always)]
     pub(crate) fn turned_about_z(&self, (sin, cos): (f64, f64)) -> Self {

@@ -1,6 +1,6 @@
 //! Robot descriptions, forward kinematics, Jacobians, inverse kinematics and joint limits.
 //!
-//! The crate turns a URDF text into a [`Chain`] and answers three questions about it: where the tool is
+//! The crate turns a URDF text into a [`Chain`] between any two links of the robot and answers three questions about it: where the tool is
 //! ([`Chain::base_from_tip`]), which joint positions put it at a pose ([`ik::solve`], from anywhere, with
 //! restarts), and what to command in the next tick to follow a moving pose within every limit
 //! ([`track::Tracker`]). [`limit::JointLimiter`] is the last gate before actuators and holds for any input.
@@ -44,12 +44,15 @@ pub mod ik;
 mod joints;
 pub mod limit;
 mod linalg;
+mod motion;
 mod qp;
+mod route;
 mod sincos;
 mod task;
 pub mod track;
 mod urdf;
 mod window;
+mod xml;
 
 pub use chain::{Chain, Jacobian, JointLimits};
 pub use joints::{Joints, MAX_DOF};
@@ -63,3 +66,10 @@ pub const ARM7_URDF: &str = include_str!("../robots/arm7.urdf");
 
 /// Home configuration of the arm in [`ARM7_URDF`], rad: the tool points straight down above the work area.
 pub const ARM7_HOME_RAD: [f64; 7] = [0.0, -0.55, 0.0, -2.25, 0.0, 1.70, 0.785];
+
+/// The URDF text of a desktop arm: five joints and a one-jaw gripper with the published numbers of the SO-101 and
+/// the speed and torque of its servos, primitive shapes. Links `base`, `link1`…`link5`, `jaw`, `tool`.
+pub const ARM5_URDF: &str = include_str!("../robots/arm5.urdf");
+
+/// Home configuration of the arm in [`ARM5_URDF`], rad: the tool points straight down in front of the base.
+pub const ARM5_HOME_RAD: [f64; 5] = [0.0, -0.15, 0.25, 1.4708, 0.0];

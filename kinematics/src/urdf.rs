@@ -1,10 +1,12 @@
-//! From URDF text to the path of joints between two links, with errors that name the faulty element.
+//! From URDF text to a robot whose links and joints form trees, with errors that name the faulty element.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use urdf_rs::{Joint, JointType, Robot};
+use urdf_rs::{Joint, Robot};
 
-use crate::joints::MAX_DOF;
+use crate::chain::JointLimits;
+use crate::motion::{self, Kind};
+use crate::xml::{Document, Given};
 
 /// Why a URDF text cannot serve as a chain.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -15,6 +17,32 @@ pub enum UrdfError {
     Parse {
         /// What the reader said.
         message: String,
+    },
+    /// A link or joint lacks something or holds something else than URDF prescribes.
+    #[error("{element} cannot be read: {message}")]
+    Element {
+        /// Kind and name, such as "joint `elbow`".
+        element: String,
+        /// What the reader said.
+        message: String,
+    },
+    /// More of something than any robot needs; the bound keeps work and memory in proportion.
+    #[error("the URDF text has {found} {what}, expected at most {capacity}")]
+    TooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// How many there are, as far as they were counted.
+        found: usize,
+        /// The bound.
+        capacity: usize,
+    },
+    /// The text is a template that was not expanded.
+    #[error("line {line} holds {found}, which only xacro understands: expand the file with `xacro` first")]
+    Xacro {
+        /// The element or attribute.
+        found: String,
+        /// Its line, one-based.
+        line: usize,
     },
     /// The asked-for base or tip link is not in the model.
     #[error("there is no link `{link}`; the model has {known}")]
@@ -56,15 +84,17 @@ pub enum UrdfError {
         /// A link on the cycle.
         link: String,
     },
-    /// The tip does not hang below the base.
-    #[error("link `{tip}` does not hang below `{base}`: its root is `{root}`")]
+    /// Base and tip hang from different roots.
+    #[error("links `{base}` and `{tip}` are not connected: their roots are `{base_root}` and `{tip_root}`")]
     NotConnected {
         /// The asked-for base.
         base: String,
         /// The asked-for tip.
         tip: String,
+        /// Where the walk upwards from the base ended.
+        base_root: String,
         /// Where the walk upwards from the tip ended.
-        root: String,
+        tip_root: String,
     },
     /// A revolute or prismatic joint has no `<limit>`.
     #[error("joint `{joint}` is {kind} and has no <limit>")]
@@ -88,15 +118,34 @@ pub enum UrdfError {
         /// Velocity limit, rad/s or m/s.
         velocity: f64,
     },
-    /// A NaN or infinity where a finite number is needed.
-    #[error("{attribute} of joint `{joint}` is {value}, expected a finite number")]
-    NonFinite {
+    /// A `<safety_controller>` that leaves no room within the joint's limits.
+    #[error(
+        "joint `{joint}` has soft limits [{soft_lower}, {soft_upper}] within limits [{lower}, {upper}]: \
+         expected room between them"
+    )]
+    InvalidSoftLimits {
+        /// The joint.
+        joint: String,
+        /// Lower soft limit, rad or m; −∞ where there is none.
+        soft_lower: f64,
+        /// Upper soft limit, rad or m; ∞ where there is none.
+        soft_upper: f64,
+        /// Lower limit, rad or m.
+        lower: f64,
+        /// Upper limit, rad or m.
+        upper: f64,
+    },
+    /// A NaN, an infinity or an absurdly large number.
+    #[error("{attribute} of joint `{joint}` is {value}, expected a finite number within ±{bound}")]
+    OutOfRange {
         /// The joint.
         joint: String,
         /// The attribute, as in the file.
         attribute: &'static str,
         /// The value found.
         value: f64,
+        /// The largest magnitude that is taken.
+        bound: f64,
     },
     /// A moving joint whose axis is the zero vector.
     #[error("joint `{joint}` has a zero axis")]
@@ -112,177 +161,172 @@ pub enum UrdfError {
         /// Its kind.
         kind: &'static str,
     },
-    /// A joint on the path copies another one; solving for it alone would be wrong.
-    #[error("joint `{joint}` mimics `{master}`; mimic joints cannot be part of a chain")]
-    Mimic {
+    /// A joint copies one that does not exist.
+    #[error("joint `{joint}` mimics `{master}`, which is not declared")]
+    UnknownMaster {
+        /// The joint.
+        joint: String,
+        /// The undeclared joint.
+        master: String,
+    },
+    /// Joints that copy each other in a circle.
+    #[error("joint `{joint}` mimics itself, directly or through others")]
+    MimicCycle {
+        /// A joint that leads into the circle.
+        joint: String,
+    },
+    /// A joint and the one that it copies leave each other no room or no speed.
+    #[error(
+        "joint `{joint}` mimics `{master}`; together their limits leave `{master}` [{lower}, {upper}] and \
+         velocity {velocity}: expected lower < upper and velocity > 0"
+    )]
+    MimicLimits {
         /// The joint.
         joint: String,
         /// The joint that it copies.
         master: String,
+        /// Lower position limit of the copied joint, rad or m.
+        lower: f64,
+        /// Upper position limit of the copied joint, rad or m.
+        upper: f64,
+        /// Velocity limit of the copied joint, rad/s or m/s.
+        velocity: f64,
     },
-    /// More moving joints than the fixed capacity.
+    /// Fewer or more moving joints than a chain can hold. Mimic joints count, unless they never move.
     #[error("{found} moving joints between `{base}` and `{tip}`, expected 1 to {capacity}")]
     JointCount {
         /// The asked-for base.
         base: String,
         /// The asked-for tip.
         tip: String,
-        /// Moving joints found.
+        /// Joints found.
         found: usize,
-        /// The capacity, [`MAX_DOF`].
+        /// The capacity, [`MAX_DOF`](crate::MAX_DOF).
         capacity: usize,
     },
 }
 
-/// What a joint on the path does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Motion {
-    Fixed,
-    Turn,
-    TurnUnbounded,
-    Slide,
+/// A robot description: every element can be read; whether they fit together is for [`Tree`] to say.
+pub(crate) struct Description {
+    pub(crate) robot: Robot,
+    /// One per joint.
+    pub(crate) given: Vec<Given>,
 }
 
-/// Reads the text and checks that the whole model is a forest of declared links.
-pub(crate) fn read(text: &str) -> Result<Robot, UrdfError> {
-    let robot =
-        urdf_rs::read_from_string(text).map_err(|error| UrdfError::Parse { message: error.to_string() })?;
-    let mut links = BTreeSet::new();
-    for link in &robot.links {
-        if !links.insert(link.name.as_str()) {
-            return Err(UrdfError::Duplicate { kind: "link", name: link.name.clone() });
-        }
+impl Description {
+    /// Reads a URDF text. Work is linear in its length but for one logarithm.
+    pub(crate) fn read(text: &str) -> Result<Self, UrdfError> {
+        let document = Document::read(text)?;
+        let robot =
+            urdf_rs::read_from_string(&document.text).map_err(|error| document.culprit(error.to_string()))?;
+        Ok(Self { robot, given: document.given })
     }
-    let mut joints = BTreeSet::new();
-    let mut above: BTreeMap<&str, &Joint> = BTreeMap::new();
-    for joint in &robot.joints {
-        if !joints.insert(joint.name.as_str()) {
-            return Err(UrdfError::Duplicate { kind: "joint", name: joint.name.clone() });
-        }
-        for link in [&joint.parent.link, &joint.child.link] {
-            if !links.contains(link.as_str()) {
-                return Err(UrdfError::UnknownLink { joint: joint.name.clone(), link: link.clone() });
+}
+
+/// A [`Description`] whose joints connect declared links to trees: who is who, by index into links and joints.
+pub(crate) struct Tree<'a> {
+    pub(crate) description: &'a Description,
+    links: BTreeMap<&'a str, usize>,
+    joints: BTreeMap<&'a str, usize>,
+    /// The joint above each link and the parent link of that joint.
+    above: Vec<Option<(usize, usize)>>,
+}
+
+impl<'a> Tree<'a> {
+    /// Checks names and connections of the whole model.
+    pub(crate) fn new(description: &'a Description) -> Result<Self, UrdfError> {
+        let robot = &description.robot;
+        let links = index_of_names("link", robot.links.iter().map(|link| link.name.as_str()))?;
+        let joints = index_of_names("joint", robot.joints.iter().map(|joint| joint.name.as_str()))?;
+        let mut above = vec![None; links.len()];
+        for (index, joint) in robot.joints.iter().enumerate() {
+            let declared = |link: &str| {
+                links.get(link).copied().ok_or_else(|| UrdfError::UnknownLink {
+                    joint: joint.name.clone(),
+                    link: link.to_owned(),
+                })
+            };
+            let (parent, child) = (declared(&joint.parent.link)?, declared(&joint.child.link)?);
+            if let Some((first, _)) = above[child].replace((index, parent)) {
+                let first: &Joint = &robot.joints[first];
+                return Err(UrdfError::SeveralParents {
+                    link: joint.child.link.clone(),
+                    first: first.name.clone(),
+                    second: joint.name.clone(),
+                });
             }
         }
-        if let Some(first) = above.insert(&joint.child.link, joint) {
-            return Err(UrdfError::SeveralParents {
-                link: joint.child.link.clone(),
-                first: first.name.clone(),
-                second: joint.name.clone(),
-            });
-        }
+        let tree = Self { description, links, joints, above };
+        tree.refuse_cycles()?;
+        Ok(tree)
     }
-    for link in &links {
-        let mut at = *link;
-        // With one parent each, a walk longer than the number of links can only be going round.
-        for _ in 0..links.len() {
-            match above.get(at) {
-                Some(joint) => at = joint.parent.link.as_str(),
-                None => break,
+
+    /// Each walk upwards stops where an earlier one passed, so every link is visited once.
+    fn refuse_cycles(&self) -> Result<(), UrdfError> {
+        let mut passed_by = vec![None; self.above.len()];
+        for walk in 0..self.above.len() {
+            let mut at = walk;
+            while passed_by[at].is_none() {
+                passed_by[at] = Some(walk);
+                match self.above[at] {
+                    Some((_, parent)) if passed_by[parent] == Some(walk) => {
+                        let link = self.description.robot.links[parent].name.clone();
+                        return Err(UrdfError::Cycle { link });
+                    }
+                    Some((_, parent)) => at = parent,
+                    None => break,
+                }
             }
         }
-        if above.contains_key(at) {
-            return Err(UrdfError::Cycle { link: at.to_owned() });
-        }
+        Ok(())
     }
-    Ok(robot)
-}
 
-/// The joints from `base` down to `tip`, in that order, each checked.
-pub(crate) fn path<'a>(
-    robot: &'a Robot,
-    base: &str,
-    tip: &str,
-) -> Result<Vec<(&'a Joint, Motion)>, UrdfError> {
-    for wanted in [base, tip] {
-        if !robot.links.iter().any(|link| link.name == wanted) {
-            let names: Vec<&str> = robot.links.iter().map(|link| link.name.as_str()).collect();
-            return Err(UrdfError::MissingLink { link: wanted.to_owned(), known: names.join(", ") });
-        }
+    /// The joint's own limits.
+    pub(crate) fn limits(&self, joint: usize, kind: Kind) -> Result<JointLimits, UrdfError> {
+        let given = self.description.given.get(joint).copied().unwrap_or_default();
+        motion::limits(&self.description.robot.joints[joint], kind, given)
     }
-    let mut path = Vec::new();
-    let mut at = tip;
-    while at != base {
-        let Some(joint) = robot.joints.iter().find(|joint| joint.child.link == at) else {
-            return Err(UrdfError::NotConnected {
-                base: base.to_owned(),
-                tip: tip.to_owned(),
-                root: at.to_owned(),
-            });
+
+    /// Index of the named joint.
+    pub(crate) fn joint(&self, name: &str) -> Option<usize> {
+        self.joints.get(name).copied()
+    }
+
+    pub(crate) fn link_name(&self, link: usize) -> &'a str {
+        &self.description.robot.links[link].name
+    }
+
+    /// From the named link up to its root: each link, and the joint above it (none above the root).
+    pub(crate) fn ancestry(&self, link: &str) -> Result<Vec<(usize, Option<usize>)>, UrdfError> {
+        let Some(&link_index) = self.links.get(link) else {
+            let most = 50;
+            let mut known: Vec<&str> =
+                self.description.robot.links.iter().map(|link| link.name.as_str()).take(most).collect();
+            if self.links.len() > most {
+                known.push("…");
+            }
+            return Err(UrdfError::MissingLink { link: link.to_owned(), known: known.join(", ") });
         };
-        path.push((joint, checked_motion(joint)?));
-        at = &joint.parent.link;
+        let mut ancestry = Vec::new();
+        let mut at = link_index;
+        while let Some((joint, parent)) = self.above[at] {
+            ancestry.push((at, Some(joint)));
+            at = parent;
+        }
+        ancestry.push((at, None));
+        Ok(ancestry)
     }
-    path.reverse();
-    let found = path.iter().filter(|(_, motion)| *motion != Motion::Fixed).count();
-    if found == 0 || found > MAX_DOF {
-        return Err(UrdfError::JointCount {
-            base: base.to_owned(),
-            tip: tip.to_owned(),
-            found,
-            capacity: MAX_DOF,
-        });
-    }
-    Ok(path)
 }
 
-fn checked_motion(joint: &Joint) -> Result<Motion, UrdfError> {
-    let finite =
-        |attribute: &'static str, values: &[f64]| match values.iter().find(|value| !value.is_finite()) {
-            Some(&value) => Err(UrdfError::NonFinite { joint: joint.name.clone(), attribute, value }),
-            None => Ok(()),
-        };
-    finite("origin xyz", &*joint.origin.xyz)?;
-    finite("origin rpy", &*joint.origin.rpy)?;
-    let unsupported = |kind| UrdfError::UnsupportedJoint { joint: joint.name.clone(), kind };
-    let (motion, kind) = match joint.joint_type {
-        JointType::Fixed => return Ok(Motion::Fixed),
-        JointType::Revolute => (Motion::Turn, "revolute"),
-        JointType::Continuous => (Motion::TurnUnbounded, "continuous"),
-        JointType::Prismatic => (Motion::Slide, "prismatic"),
-        JointType::Floating => return Err(unsupported("floating")),
-        JointType::Planar => return Err(unsupported("planar")),
-        JointType::Spherical => return Err(unsupported("spherical")),
-    };
-    if let Some(mimic) = &joint.mimic {
-        return Err(UrdfError::Mimic { joint: joint.name.clone(), master: mimic.joint.clone() });
-    }
-    finite("axis xyz", &*joint.axis.xyz)?;
-    if joint.axis.xyz.iter().all(|value| value.abs() < 1e-12) {
-        return Err(UrdfError::ZeroAxis { joint: joint.name.clone() });
-    }
-    if motion != Motion::TurnUnbounded {
-        check_limits(joint, kind)?;
-    } else if joint.limit.velocity.is_nan() || joint.limit.velocity < 0.0 {
-        return Err(UrdfError::NonFinite {
-            joint: joint.name.clone(),
-            attribute: "limit velocity",
-            value: joint.limit.velocity,
-        });
-    }
-    Ok(motion)
-}
-
-fn check_limits(joint: &Joint, kind: &'static str) -> Result<(), UrdfError> {
-    let limit = &joint.limit;
-    // The reader fills an absent <limit> with zeros; a present one must carry a velocity.
-    if limit.lower == 0.0 && limit.upper == 0.0 && limit.velocity == 0.0 {
-        return Err(UrdfError::MissingLimits { joint: joint.name.clone(), kind });
-    }
-    let named =
-        [("limit lower", limit.lower), ("limit upper", limit.upper), ("limit velocity", limit.velocity)];
-    for (attribute, value) in named {
-        if !value.is_finite() {
-            return Err(UrdfError::NonFinite { joint: joint.name.clone(), attribute, value });
+fn index_of_names<'a>(
+    kind: &'static str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<&'a str, usize>, UrdfError> {
+    let mut indices = BTreeMap::new();
+    for (index, name) in names.enumerate() {
+        if indices.insert(name, index).is_some() {
+            return Err(UrdfError::Duplicate { kind, name: name.to_owned() });
         }
     }
-    if limit.lower >= limit.upper || limit.velocity <= 0.0 {
-        return Err(UrdfError::InvalidLimits {
-            joint: joint.name.clone(),
-            lower: limit.lower,
-            upper: limit.upper,
-            velocity: limit.velocity,
-        });
-    }
-    Ok(())
+    Ok(indices)
 }

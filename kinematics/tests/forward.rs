@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use nalgebra::{Quaternion, UnitQuaternion, Vector3};
-use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF, Chain, Joints, UrdfError};
+use reflexarc_kinematics::{ARM5_URDF, ARM7_HOME_RAD, ARM7_URDF, Chain, Joints};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -16,8 +16,9 @@ struct Reference {
 
 #[derive(Deserialize)]
 struct Limits {
-    lower: Vec<f64>,
-    upper: Vec<f64>,
+    /// None for a continuous joint.
+    lower: Vec<Option<f64>>,
+    upper: Vec<Option<f64>>,
     velocity: Vec<f64>,
     effort: Vec<f64>,
 }
@@ -30,20 +31,42 @@ struct Configuration {
     jacobian: Vec<f64>,
 }
 
+/// A chain between any two links.
+#[derive(Deserialize)]
+struct Way {
+    urdf: String,
+    base_link: String,
+    tip_link: String,
+    joint_names: Vec<String>,
+    configs: Vec<Configuration>,
+}
+
 fn reference(robot: &str) -> Reference {
     let text = match robot {
         "panda" => include_str!("data/panda_fk_jac.json"),
         "ur5" => include_str!("data/ur5_fk_jac.json"),
-        _ => include_str!("data/so101_fk_jac.json"),
+        "so101" => include_str!("data/so101_fk_jac.json"),
+        "kinova" => include_str!("data/kinova_fk_jac.json"),
+        _ => include_str!("data/pr2_fk_jac.json"),
     };
     serde_json::from_str(text).unwrap()
 }
 
-fn agrees(chain: &Chain, reference: &Reference) {
-    let n = reference.joint_names.len();
-    assert_eq!(chain.dof(), n);
-    assert_eq!(reference.configs.len(), 100);
-    for config in &reference.configs {
+fn urdf(file: &str) -> &'static str {
+    match file {
+        "panda.urdf" => include_str!("data/panda.urdf"),
+        "ur5_robot.urdf" => include_str!("data/ur5_robot.urdf"),
+        "so101.urdf" => include_str!("data/so101.urdf"),
+        "kinova.urdf" => include_str!("data/kinova.urdf"),
+        _ => include_str!("data/pr2.urdf"),
+    }
+}
+
+fn agrees(chain: &Chain, configs: &[Configuration]) {
+    let n = chain.dof();
+    for config in configs {
+        assert_eq!(config.q.len(), n);
+        assert_eq!(config.jacobian.len(), 6 * n);
         let pose = chain.base_from_tip(&config.q);
         let [x, y, z, w] = config.quat;
         let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
@@ -69,56 +92,69 @@ fn agrees(chain: &Chain, reference: &Reference) {
 
 fn limits_agree(chain: &Chain, expected: &Limits) {
     for (i, limits) in chain.limits().iter().enumerate() {
+        let lower = expected.lower[i].unwrap_or(f64::NEG_INFINITY);
+        let upper = expected.upper[i].unwrap_or(f64::INFINITY);
         assert_eq!(
             (limits.lower_rad, limits.upper_rad, limits.velocity_rad_s, limits.effort),
-            (expected.lower[i], expected.upper[i], expected.velocity[i], expected.effort[i])
+            (lower, upper, expected.velocity[i], expected.effort[i])
         );
     }
 }
 
 #[test]
-fn three_robots_agree_with_pinocchio() {
-    for (robot, urdf) in [
-        ("panda", include_str!("data/panda.urdf")),
-        ("ur5", include_str!("data/ur5_robot.urdf")),
-        ("so101", include_str!("data/so101.urdf")),
+fn five_robots_agree_with_pinocchio() {
+    for (robot, file) in [
+        ("panda", "panda.urdf"),
+        ("ur5", "ur5_robot.urdf"),
+        ("so101", "so101.urdf"),
+        ("kinova", "kinova.urdf"),
+        ("pr2", "pr2.urdf"),
     ] {
-        let reference = reference(robot);
-        let chain = Chain::from_urdf(urdf, &reference.base_link, &reference.tip_link).unwrap();
+        let mut reference = reference(robot);
+        let chain = Chain::from_urdf(urdf(file), &reference.base_link, &reference.tip_link).unwrap();
         assert_eq!(chain.joint_names(), reference.joint_names, "{robot}");
+        assert_eq!(reference.configs.len(), 100);
+        agrees(&chain, &reference.configs);
+        if robot == "pr2" {
+            // The file's soft limits; pinocchio reports the hard ones. Two joints are continuous.
+            let (lower, upper) = (&mut reference.limits.lower, &mut reference.limits.upper);
+            let soft_lower = [0.0115, -2.1353981634, -0.3536, -3.75, -2.1213];
+            let soft_upper = [0.305, 0.564601836603, 1.2963, 0.65, -0.15];
+            for (index, joint) in [0, 1, 2, 3, 4].into_iter().enumerate() {
+                lower[joint] = Some(soft_lower[index]);
+                upper[joint] = Some(soft_upper[index]);
+            }
+            (lower[6], upper[6]) = (Some(-1.994), Some(-0.1));
+        }
         limits_agree(&chain, &reference.limits);
-        agrees(&chain, &reference);
     }
 }
 
 #[test]
-fn arm7_is_the_panda() {
-    let reference = reference("panda");
-    let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
-    limits_agree(&chain, &reference.limits);
-    agrees(&chain, &reference);
+fn chains_between_any_two_links_agree_with_pinocchio() {
+    let ways: Vec<Way> = serde_json::from_str(include_str!("data/chains.json")).unwrap();
+    assert_eq!(ways.len(), 13);
+    for way in ways {
+        let chain = Chain::from_urdf(urdf(&way.urdf), &way.base_link, &way.tip_link).unwrap();
+        assert_eq!(chain.joint_names(), way.joint_names, "{} to {}", way.base_link, way.tip_link);
+        assert_eq!(way.configs.len(), 12);
+        agrees(&chain, &way.configs);
+    }
 }
 
 #[test]
-fn arm7_home_points_straight_down_with_fingers_along_y() {
-    let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
-    let tool = chain.base_from_tip(&ARM7_HOME_RAD);
-    let half_turn = UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
-    assert!(tool.rotation.angle_to(&half_turn) < 1e-3, "{}", tool.rotation);
-    let p = tool.translation;
-    assert!(p.z > 0.3 && p.x > 0.36 && p.x < 0.66 && p.y.abs() < 1e-3, "{p}");
-    assert!(chain.limits().iter().zip(ARM7_HOME_RAD).all(|(limits, q)| limits.contains(q, 0.0)));
-}
-
-#[test]
-fn arm7_fingers_slide_apart_along_y_of_the_tool() {
-    let finger = Chain::from_urdf(ARM7_URDF, "hand", "left_finger").unwrap();
-    let open = finger.base_from_tip(&[0.04]).translation.vector;
-    assert!((open - Vector3::new(0.0, 0.04, 0.0584)).norm() < 1e-12);
-    let (_, jacobian) = finger.jacobian(&[0.02]);
-    assert_eq!(jacobian.twist(&[0.1])[1], 0.1);
-    let error = Chain::from_urdf(ARM7_URDF, "hand", "right_finger").unwrap_err();
-    assert!(matches!(error, UrdfError::Mimic { .. }), "{error}");
+fn the_two_own_arms_are_the_ones_that_they_are_modelled_on() {
+    for (robot, urdf) in [("panda", ARM7_URDF), ("so101", ARM5_URDF)] {
+        let mut reference = reference(robot);
+        let chain = Chain::from_urdf(urdf, "base", "tool").unwrap();
+        if robot == "so101" {
+            // The published URDF has placeholders for velocity and effort; ours has the servo's.
+            reference.limits.velocity = vec![3.1; 5];
+            reference.limits.effort = vec![2.94; 5];
+        }
+        limits_agree(&chain, &reference.limits);
+        agrees(&chain, &reference.configs);
+    }
 }
 
 #[test]
