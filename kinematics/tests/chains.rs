@@ -6,7 +6,7 @@ mod common;
 use common::{ARM7, Random, SO101, UR5};
 use nalgebra::Vector6;
 use proptest::prelude::*;
-use reflexarc_kinematics::{Chain, JointLimits, UrdfError};
+use reflexarc_kinematics::{Chain, JointLimits, UrdfError, ik};
 
 const LIMIT: &str = r#"<limit lower="-1" upper="2" velocity="3" effort="4"/>"#;
 const ORIGIN: &str = r#"<origin xyz="0.1 -0.2 0.3" rpy="0.4 -0.5 1.5"/>"#;
@@ -85,6 +85,19 @@ fn mimic_joints_move_with_their_master() {
         let (_, free) = free.jacobian(&[q1, q2, q3, -4.0 * q2]);
         let summed = free.columns()[0] + free.columns()[1] * 0.5 - free.columns()[3] * 2.0;
         assert!((chain.jacobian(&[q1, q3]).1.columns()[0] - summed).norm() < 1e-12);
+    }
+}
+
+#[test]
+fn inverse_kinematics_knows_of_mimics() {
+    let chain = Chain::from_urdf(&mimicking(), "a", "e").unwrap();
+    let mut random = Random(3);
+    for _ in 0..100 {
+        let target = chain.base_from_tip(&random.configuration(&chain));
+        let solution = ik::solve(&chain, &target, &[0.1, 0.1], &ik::IkOptions::default());
+        assert!(solution.reachable, "{solution}");
+        let reached = chain.base_from_tip(&solution.q);
+        assert!((reached.translation.vector - target.translation.vector).norm() < 1e-5);
     }
 }
 
