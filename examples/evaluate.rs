@@ -15,12 +15,16 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reflexarc_examples::episode::{self, Decider, Episode, EpisodeResult, Lent};
 use reflexarc_examples::{translate, wilson};
+use reflexarc_runtime::ledger::{Latency, LatencySummary};
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::scene::Scene;
+use reflexarc_vla_model::decision::Decision;
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::goal::policy::GoalPolicy;
+use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::phrasing::{self, Split};
+use reflexarc_vla_model::policy::{Policy, PolicyError};
 use serde::Serialize;
 
 /// The words in which the robot is told.
@@ -67,7 +71,8 @@ enum Ablation {
   decisions, refused        decisions made, and refused by the audit
   digest           hash over all episodes' results and final states
   results          for each episode: seed, instruction, outcome, time_to_success_s, ...
-  timing           wall-clock figures; all else is the same on each run
+  timing           wall-clock figures, the model's time for a decision among them; all else is
+                   the same on each run
 
 Examples:
   evaluate --suite pick --episodes 200 --seed 1000 --json out/pick.json
@@ -140,6 +145,33 @@ struct Timing {
     times_real_time: f64,
     threads: usize,
     device: String,
+    model: LatencySummary,
+}
+
+/// A policy whose decisions are timed.
+struct Timed {
+    policy: GoalPolicy,
+    latency: Arc<Mutex<Latency>>,
+}
+
+impl Policy for Timed {
+    fn name(&self) -> &str {
+        self.policy.name()
+    }
+
+    fn instruct(&mut self, instruction: &str) {
+        self.policy.instruct(instruction);
+    }
+
+    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        let begun = Instant::now();
+        let decision = self.policy.decide(observation);
+        let duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if let Ok(mut latency) = self.latency.lock() {
+            latency.record_ns(duration_ns);
+        }
+        decision
+    }
 }
 
 fn main() -> Result<()> {
@@ -159,8 +191,8 @@ fn main() -> Result<()> {
     let first = policy()?;
     println!("device: {} ({})", first.device().description, first.device().reason);
     let start = Instant::now();
-    let results = run_all(&arguments, &policy)?;
-    let summary = summarise(&arguments, &first, results, start.elapsed().as_secs_f64());
+    let (results, model) = run_all(&arguments, &policy)?;
+    let summary = summarise(&arguments, &first, results, start.elapsed().as_secs_f64(), model);
     println!(
         "{} of {} succeeded: {:.1} % (95 % interval {:.1} to {:.1}), {} wrong object, {:.1} times real time",
         summary.successes,
@@ -170,6 +202,12 @@ fn main() -> Result<()> {
         100.0 * summary.wilson_high,
         summary.wrong_object,
         summary.timing.times_real_time
+    );
+    println!(
+        "model: p50 {:.2} ms, p99 {:.2} ms, {} at a time",
+        summary.timing.model.p50_us / 1e3,
+        summary.timing.model.p99_us / 1e3,
+        summary.timing.threads
     );
     for (outcome, count) in &summary.outcomes {
         println!("  {count:>4}  {outcome}");
@@ -190,12 +228,14 @@ fn main() -> Result<()> {
 fn run_all(
     arguments: &Arguments,
     policy: &(impl Fn() -> Result<GoalPolicy> + Sync),
-) -> Result<Vec<EpisodeResult>> {
+) -> Result<(Vec<EpisodeResult>, LatencySummary)> {
+    let latency = Arc::new(Mutex::new(Latency::new()));
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<EpisodeResult>> = Mutex::new(Vec::new());
     let work = || -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-        let policy = Arc::new(Mutex::new(policy()?));
+        let timed = Timed { policy: policy()?, latency: Arc::clone(&latency) };
+        let policy = Arc::new(Mutex::new(timed));
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= arguments.episodes {
@@ -227,7 +267,8 @@ fn run_all(
     })?;
     let mut results = results.into_inner().map_err(|_| anyhow!("an episode panicked"))?;
     results.sort_by_key(|r| r.seed);
-    Ok(results)
+    let model = latency.lock().map_err(|_| anyhow!("an episode panicked"))?.summary();
+    Ok((results, model))
 }
 
 fn prepare(arguments: &Arguments, seed: u64) -> Episode {
@@ -273,6 +314,7 @@ fn summarise(
     policy: &GoalPolicy,
     results: Vec<EpisodeResult>,
     wall_s: f64,
+    model: LatencySummary,
 ) -> Summary {
     use sha2::{Digest, Sha256};
     let successes = results.iter().filter(|r| r.outcome == "success").count();
@@ -312,6 +354,7 @@ fn summarise(
             times_real_time: simulated_s / wall_s.max(1e-9),
             threads: arguments.threads,
             device: policy.device().description.clone(),
+            model,
         },
         results,
     }

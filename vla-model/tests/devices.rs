@@ -6,11 +6,23 @@
 //! `VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json CUBECL_AUTOTUNE_LEVEL=minimal`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
 
+mod recorded;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use reflexarc_vla_model::decision::{Decision, Verdict};
 use reflexarc_vla_model::device::{ChosenDevice, DeviceChoice, DeviceKind, choose};
 use reflexarc_vla_model::goal::config::GoalModelConfig;
+use reflexarc_vla_model::goal::features::{proprio, scene_patches, tactile_pair, wrist_patches};
 use reflexarc_vla_model::goal::model::{GoalModel, HostInputs};
+use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::grammar::decode_slots;
-use reflexarc_vla_model::instruction::{INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
+use reflexarc_vla_model::instruction::{self, INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
+use reflexarc_vla_model::observation::Observation;
+use reflexarc_vla_model::policy::Policy;
+use reflexarc_vla_model::weights;
 
 const TOLERANCE: f32 = 2e-2;
 const SEED: u64 = 11;
@@ -54,12 +66,23 @@ fn observations(config: &GoalModelConfig, batch: usize) -> HostInputs {
     let (scene, wrist) = (inputs.scene.len() / batch, inputs.wrist.len() / batch);
     for sample in 0..batch {
         let rgb: Vec<u8> = (0..px * px * 3).map(|_| next()).collect();
-        use reflexarc_vla_model::goal::features::{scene_patches, wrist_patches};
         assert!(scene_patches(&rgb, px, &mut inputs.scene[sample * scene..(sample + 1) * scene]));
         assert!(wrist_patches(&rgb, px, &mut inputs.wrist[sample * wrist..(sample + 1) * wrist]));
     }
     inputs.tactile.iter_mut().for_each(|value| *value = f32::from(next()) / 64.0);
     inputs.proprio.iter_mut().for_each(|value| *value = f32::from(next()) / 128.0 - 1.0);
+    inputs
+}
+
+/// One real observation, as the policy lays it out.
+fn inputs_of(config: &GoalModelConfig, observation: &Observation) -> HostInputs {
+    let mut inputs = HostInputs::zeros(config, 1);
+    let image = |name| &observation.camera(name).unwrap().rgb;
+    let pad = |name| &observation.tactile(name).unwrap().taxels_n;
+    assert!(scene_patches(image("scene"), config.image_px, &mut inputs.scene));
+    assert!(wrist_patches(image("wrist"), config.image_px, &mut inputs.wrist));
+    assert!(tactile_pair(pad("left"), pad("right"), &mut inputs.tactile));
+    inputs.proprio.copy_from_slice(&proprio(observation));
     inputs
 }
 
@@ -110,6 +133,47 @@ fn all_devices_decide_alike() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn the_shipped_weights_decide_alike_on_every_device() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/goal.safetensors");
+    let (told, moments) = recorded::episode();
+    let words = instruction::encode(&told);
+    let words: Vec<i32> = words.ids[..words.len].iter().map(|id| i32::from(*id)).collect();
+    let subtask = |decision: &Decision| match decision.verdict {
+        Verdict::Act { subtask, .. } => Some(subtask),
+        Verdict::Infeasible(_) => None,
+    };
+    let mut reference = None;
+    for device in devices() {
+        let name = device.description.clone();
+        let model = weights::load(&shipped, &device.device).unwrap().model;
+        let cache = model.encode(&words).unwrap();
+        let logits: Vec<Vec<f32>> = moments
+            .iter()
+            .map(|moment| model.logits(&inputs_of(model.config(), moment), &cache).unwrap())
+            .collect();
+        let mut policy = GoalPolicy::from_model("goal", model, device);
+        policy.instruct(&told);
+        policy.warm_up().unwrap();
+        let begun = Instant::now();
+        let decisions: Vec<_> = moments.iter().map(|moment| policy.decide(moment).unwrap()).collect();
+        let each_ms = begun.elapsed().as_secs_f64() * 1e3 / moments.len() as f64;
+        println!("{name}: {each_ms:.1} ms for each of {} decisions", moments.len());
+        let (expected_logits, expected_decisions) =
+            reference.get_or_insert_with(|| (logits.clone(), decisions.clone()));
+        for (moment, expected) in expected_decisions.iter().enumerate() {
+            let distance = worst(&expected_logits[moment], &logits[moment]);
+            println!("{name}: {:?}, logits differ by {distance}", subtask(&decisions[moment]));
+            assert!(distance < TOLERANCE, "{name}, moment {moment}: {distance}");
+            assert_eq!(decisions[moment].tokens, expected.tokens, "{name}, moment {moment}");
+            // The policy adds nothing to what the model says.
+            assert_eq!(decode_slots(&logits[moment]).unwrap().tokens, expected.tokens, "{name}");
+        }
+        let subtasks: BTreeSet<_> = decisions.iter().filter_map(subtask).collect();
+        assert!(subtasks.len() >= 3, "{name}: the moments should differ in what to do: {subtasks:?}");
     }
 }
 
