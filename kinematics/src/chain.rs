@@ -222,4 +222,55 @@ impl Chain {
         let tip = with_step_count!(self.way, Way::tip_and_jacobian(&self.way, q, &mut jacobian.columns));
         (tip, jacobian)
     }
+
+    /// Name, number of moving joints above, and frame after those, of the links from base to tip.
+    pub(crate) fn link_frames(&self) -> impl Iterator<Item = (&str, usize, &Frame)> {
+        self.links.iter().map(|link| (link.name.as_str(), link.stages_above, &link.joint_from_link))
+    }
+
+    /// How every moving joint stands, for what hangs on the links between base and tip.
+    pub(crate) fn joint_frames(&self, q: &[f64]) -> JointFrames {
+        let after = with_step_count!(self.way, Way::after_stages(&self.way, q));
+        let mut frames = JointFrames {
+            after: [Frame::IDENTITY; MAX_DOF + 1],
+            moves: [Move::default(); MAX_DOF],
+            count: self.way.steps().len(),
+        };
+        frames.after[1..].copy_from_slice(&after);
+        for (to, step) in frames.moves.iter_mut().zip(self.way.steps()) {
+            *to = Move { slides: step.slides, variable: step.variable, scale: step.scale };
+        }
+        frames
+    }
+}
+
+/// What [`Chain::joint_frames`] gives, all in the base frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JointFrames {
+    /// `base_from_joint` after the motion of the first `k` joints; the base itself for `k = 0`. The z axis of
+    /// the frame after a joint is its axis.
+    pub(crate) after: [Frame; MAX_DOF + 1],
+    /// How each joint moves; joint `k` leads to frame `k + 1`.
+    pub(crate) moves: [Move; MAX_DOF],
+    /// Number of joints.
+    pub(crate) count: usize,
+}
+
+/// How one joint moves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Move {
+    /// Whether it slides along its axis instead of turning about it.
+    pub(crate) slides: bool,
+    /// The chain's variable that moves it.
+    pub(crate) variable: usize,
+    /// The joint's speed per speed of the variable.
+    pub(crate) scale: f64,
+}
+
+impl JointFrames {
+    /// Unit axis of a joint, and a point on it.
+    pub(crate) fn axis(&self, joint: usize) -> (Vector3<f64>, Vector3<f64>) {
+        let frame = &self.after[joint + 1];
+        (frame.rotation.column(2).into_owned(), frame.translation)
+    }
 }

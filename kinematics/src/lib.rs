@@ -3,7 +3,8 @@
 //! The crate turns a URDF text into a [`Chain`] between any two links of the robot and answers three questions about it: where the tool is
 //! ([`Chain::base_from_tip`]), which joint positions put it at a pose ([`ik::solve`], from anywhere, with
 //! restarts), and what to command in the next tick to follow a moving pose within every limit
-//! ([`track::Tracker`]). [`limit::JointLimiter`] is the last gate before actuators and holds for any input.
+//! ([`track::Tracker`]), and apart from itself and a few obstacles ([`collision::CollisionModel`]).
+//! [`limit::JointLimiter`] is the last gate before actuators and holds for any input.
 //!
 //! It knows neither I/O nor clocks nor models. All functions are deterministic, and those of the control loop
 //! neither allocate nor lock.
@@ -38,6 +39,7 @@
 //! ```
 
 mod chain;
+pub mod collision;
 mod forward;
 mod frame;
 pub mod ik;

@@ -2,9 +2,6 @@
 
 #![expect(clippy::needless_range_loop, reason = "triangular loops read best in index notation")]
 
-use nalgebra::Vector3;
-
-use crate::chain::Jacobian;
 use crate::joints::MAX_DOF;
 
 /// A square matrix of which the leading `n × n` block is used.
@@ -56,31 +53,6 @@ pub(crate) fn solve(l: &Square, b: &mut Column, n: usize) {
         }
         b[i] = sum / l[i][i];
     }
-}
-
-/// `JᵀWJ` and `JᵀWe` for weights 1 on position and `rotation_weight` on rotation.
-pub(crate) fn normal_equations(
-    jacobian: &Jacobian,
-    position_error: &Vector3<f64>,
-    rotation_error: &Vector3<f64>,
-    rotation_weight: f64,
-) -> (Square, Column) {
-    let mut h = [[0.0; MAX_DOF]; MAX_DOF];
-    let mut g = [0.0; MAX_DOF];
-    let columns = jacobian.columns();
-    for (i, a) in columns.iter().enumerate() {
-        g[i] = a.x * position_error.x
-            + a.y * position_error.y
-            + a.z * position_error.z
-            + rotation_weight * (a.w * rotation_error.x + a.a * rotation_error.y + a.b * rotation_error.z);
-        for (k, b) in columns.iter().enumerate().take(i + 1) {
-            let sum =
-                a.x * b.x + a.y * b.y + a.z * b.z + rotation_weight * (a.w * b.w + a.a * b.a + a.b * b.b);
-            h[i][k] = sum;
-            h[k][i] = sum;
-        }
-    }
-    (h, g)
 }
 
 #[cfg(test)]

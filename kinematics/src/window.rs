@@ -34,10 +34,17 @@ impl Bounds {
     /// the position limit wins over the velocity limit's approach, and both over the acceleration limit.
     /// From outside its limits a joint is led back to the nearer one, at no more than the speed limit.
     pub(crate) fn window(&self, q: f64, v: f64) -> (f64, f64) {
+        self.careful_window(q, v, f64::INFINITY)
+    }
+
+    /// The same, but the room to a limit is used up at no more than the rate `approach_gain_per_s`.
+    pub(crate) fn careful_window(&self, q: f64, v: f64, approach_gain_per_s: f64) -> (f64, f64) {
         let brake = |room: f64| braking_speed(room, self.acceleration, self.dt_s);
         let (room_below, room_above) = (q - self.lower, self.upper - q);
-        let mut lowest = -brake(room_below.max(0.0));
-        let mut highest = brake(room_above.max(0.0));
+        // `min` passes over the NaN of an infinite rate and no room.
+        let approach = |room: f64| brake(room).min(approach_gain_per_s * room);
+        let mut lowest = -approach(room_below.max(0.0));
+        let mut highest = approach(room_above.max(0.0));
         if room_above < 0.0 {
             highest = -brake(-room_above).min(self.speed).min(-lowest);
         } else if room_below < 0.0 {
@@ -109,13 +116,15 @@ mod tests {
             choices in prop::collection::vec(0.0_f64..=1.0, 400),
             start in 0.0_f64..=1.0, width in 0.01_f64..4.0, speed in 0.1_f64..5.0,
             acceleration in 0.5_f64..40.0, dt_s in 1e-3_f64..2e-2,
+            careful: bool,
         ) {
+            let approach_gain_per_s = if careful { (acceleration / speed).min(1.0 / dt_s) } else { f64::INFINITY };
             let bounds = Bounds { lower: -0.3, upper: -0.3 + width, speed, acceleration, dt_s };
             let (mut q, mut v) = (bounds.lower + start * width, 0.0_f64);
             for choice in choices {
                 // Extremes more often than not: they are where limits break.
                 let choice = if choice < 0.35 { 0.0 } else if choice > 0.65 { 1.0 } else { choice };
-                let (lowest, highest) = bounds.window(q, v);
+                let (lowest, highest) = bounds.careful_window(q, v, approach_gain_per_s);
                 prop_assert!(lowest <= highest);
                 let next_v = lowest + choice * (highest - lowest);
                 prop_assert!(next_v.abs() <= speed * (1.0 + 1e-12));

@@ -1,7 +1,10 @@
 //! Robots for the tests, and a forward kinematics that shares no code with the crate.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod judge;
+
 use nalgebra::{Isometry3, Translation3, Unit, UnitQuaternion, Vector3};
+use reflexarc_kinematics::track::{TrackStep, TrackerConfig};
 use reflexarc_kinematics::{ARM7_URDF, Chain};
 use urdf_rs::JointType;
 
@@ -107,4 +110,24 @@ impl Random {
 pub(crate) fn angle_between(a: &Isometry3<f64>, b: &Isometry3<f64>) -> f64 {
     let between = a.rotation.rotation_to(&b.rotation);
     2.0 * between.imag().norm().atan2(between.scalar().abs())
+}
+
+const ROUNDING: f64 = 1e-9;
+
+/// Whether one tick kept the limits of position, velocity and acceleration, from a start within them.
+pub(crate) fn keeps_limits(
+    chain: &Chain,
+    config: &TrackerConfig,
+    q: &[f64],
+    before: &[f64],
+    step: &TrackStep,
+) -> bool {
+    chain.limits().iter().enumerate().all(|(i, limits)| {
+        let speed = (step.q_next[i] - q[i]) / config.dt_s;
+        let change = (step.qd[i] - before[i]).abs();
+        limits.contains(step.q_next[i], 0.0)
+            && (speed - step.qd[i]).abs() < 1e-6
+            && speed.abs() <= limits.velocity_rad_s * config.velocity_scale + 1e-7
+            && change <= config.max_acceleration_rad_s2 * config.dt_s + ROUNDING
+    })
 }
