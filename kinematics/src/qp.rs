@@ -18,7 +18,8 @@ use crate::linalg::{Column, Square, factor, solve as solve_factored};
 
 /// The most general inequalities of one problem.
 pub(crate) const MAX_ROWS: usize = 16;
-/// The solver's work is bounded by this many factorisations of at most an `n × n` system, twice.
+/// The solver's work is bounded by this many pairs of factorisations: of `H` on the free variables, and of the
+/// active rows.
 const MAX_FACTORISATIONS: usize = 100;
 /// Rounds in which the guess of the active bounds is bettered.
 const GUESSES: usize = 4;

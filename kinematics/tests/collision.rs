@@ -42,10 +42,7 @@ fn surroundings() -> Vec<(Shape, Isometry3<f64>)> {
     vec![
         (Shape::Sphere { radius_m: 0.09 }, pose([0.45, 0.35, 0.45], [0.0; 3])),
         (Shape::Box { half_extents_m: [0.06, 0.12, 0.15] }, pose([0.45, -0.35, 0.2], [0.1, 0.2, 0.4])),
-        (
-            Shape::Capsule { half_length_m: 0.3, radius_m: 0.04 },
-            pose([-0.35, 0.3, 0.4], [0.3, 0.0, 0.0]),
-        ),
+        (Shape::Capsule { half_length_m: 0.3, radius_m: 0.04 }, pose([-0.35, 0.3, 0.4], [0.3, 0.0, 0.0])),
         (Shape::HalfSpace, pose([0.0, 0.0, -0.12], [0.0; 3])),
     ]
 }
@@ -58,7 +55,6 @@ fn judged(shape: &Shape) -> Solid {
         Shape::HalfSpace => Solid::Below,
     }
 }
-
 
 /// A tracker with the surroundings, and the judge of what it does.
 fn scene(robot: &Robot, home: &[f64], config: TrackerConfig) -> (Tracker, CollisionModel, Judge) {
@@ -119,11 +115,15 @@ fn drive(robot: &Robot, home: &[f64], config: TrackerConfig, colliding: usize, s
         let around = obstacles[(random.bits() % 3) as usize].1;
         let goal = match kind {
             // Inside an obstacle.
-            0 => Isometry3::from_parts(around.translation, chain.base_from_tip(&random.configuration(&chain)).rotation),
+            0 => Isometry3::from_parts(
+                around.translation,
+                chain.base_from_tip(&random.configuration(&chain)).rotation,
+            ),
             // On the far side of one, straight through it.
             1 => {
                 let tool = chain.base_from_tip(&q);
-                let beyond = around.translation.vector + (around.translation.vector - tool.translation.vector) * 0.6;
+                let beyond =
+                    around.translation.vector + (around.translation.vector - tool.translation.vector) * 0.6;
                 Isometry3::from_parts(Translation3::from(beyond), tool.rotation)
             }
             // Where the configuration it was made of touches something, or does not.
@@ -190,7 +190,12 @@ fn nothing_touches_on_the_way_to_ten_thousand_goals_that_would_collide() {
 }
 
 /// Starts, and goals near by with nothing between.
-fn open_ways(robot: &Robot, model: &CollisionModel, count: usize, seed: u64) -> Vec<(Vec<f64>, Isometry3<f64>)> {
+fn open_ways(
+    robot: &Robot,
+    model: &CollisionModel,
+    count: usize,
+    seed: u64,
+) -> Vec<(Vec<f64>, Isometry3<f64>)> {
     let chain = robot.chain();
     let mut random = Random(seed);
     let mut ways = Vec::new();
@@ -235,7 +240,11 @@ fn goals_with_an_open_way_are_reached_as_without_avoidance() {
             without += usize::from(arrives(&mut plain, start, goal));
         }
         println!("{}: {with} of {} arrive, {without} without avoidance", robot.name, ways.len());
-        assert!(with * 100 >= without * 97 && with * 2 > ways.len(), "{with} and {without} of {}", ways.len());
+        assert!(
+            with * 100 >= without * 97 && with * 2 > ways.len(),
+            "{with} and {without} of {}",
+            ways.len()
+        );
     }
 }
 
@@ -302,11 +311,13 @@ fn a_model_tells_what_it_holds_and_what_it_leaves_out() {
     assert_eq!(arm7.size().0, 27);
     // The maker's capsules of links 1 and 3 overlap at the shoulder; the balls at cylinder ends are inside them.
     let panda = model(&PANDA, &PANDA_HOME_RAD);
-    let ignored: Vec<_> = panda.ignored().iter().map(|pair| (pair.link_a.as_str(), pair.link_b.as_str())).collect();
+    let ignored: Vec<_> =
+        panda.ignored().iter().map(|pair| (pair.link_a.as_str(), pair.link_b.as_str())).collect();
     assert_eq!(ignored, [("panda_link1", "panda_link3")]);
     assert_eq!(panda.size().0, 17);
     // Fingers held open are further apart than closed ones.
-    let options = |held| CollisionOptions { held, reference_q: &PANDA_HOME_RAD, ..CollisionOptions::default() };
+    let options =
+        |held| CollisionOptions { held, reference_q: &PANDA_HOME_RAD, ..CollisionOptions::default() };
     let open = [("panda_finger_joint1", 0.04)];
     let mut open = CollisionModel::from_urdf(PANDA.urdf, &PANDA.chain(), &options(&open)).unwrap();
     let mut closed = panda;
@@ -323,7 +334,8 @@ fn a_model_tells_what_it_holds_and_what_it_leaves_out() {
     assert!(open_m > 0.015 && closed_m < 0.005, "{open_m} m open, {closed_m} m closed");
     // Pairs that are named are left out.
     let ignore = [("link5", "link7")];
-    let options = CollisionOptions { ignore: &ignore, reference_q: &ARM7_HOME_RAD, ..CollisionOptions::default() };
+    let options =
+        CollisionOptions { ignore: &ignore, reference_q: &ARM7_HOME_RAD, ..CollisionOptions::default() };
     let without = CollisionModel::from_urdf(ARM7.urdf, &ARM7.chain(), &options).unwrap();
     assert!(without.size().1 < arm7.size().1);
     assert!(clearance_m(&without, &ARM7_HOME_RAD) > clearance_m(&arm7, &ARM7_HOME_RAD));
@@ -353,11 +365,17 @@ fn faults_are_named() {
     says(build(&flat, &plain).unwrap_err(), &["sphere", "link1"]);
     says(build(ARM7.urdf, &CollisionOptions { margin_m: 0.0, ..plain }).unwrap_err(), &["margin_m is 0"]);
     let far = [f64::INFINITY];
-    says(build(ARM7.urdf, &CollisionOptions { reference_q: &far, ..plain }).unwrap_err(), &["reference_q is inf"]);
+    says(
+        build(ARM7.urdf, &CollisionOptions { reference_q: &far, ..plain }).unwrap_err(),
+        &["reference_q is inf"],
+    );
     let held = [("joint3", 0.0)];
     says(build(ARM7.urdf, &CollisionOptions { held: &held, ..plain }).unwrap_err(), &["`joint3`", "hold"]);
     let ignore = [("link1", "arm")];
-    says(build(ARM7.urdf, &CollisionOptions { ignore: &ignore, ..plain }).unwrap_err(), &["link `arm`", "ignore"]);
+    says(
+        build(ARM7.urdf, &CollisionOptions { ignore: &ignore, ..plain }).unwrap_err(),
+        &["link `arm`", "ignore"],
+    );
     says(build("<robot", &plain).unwrap_err(), &["URDF"]);
 
     let mut model = model(&ARM7, &ARM7_HOME_RAD);

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{ARM7, Random, Robot, SO101, UR5, angle_between};
+use common::{ARM7, PANDA, Random, Robot, SO101, UR5, angle_between};
 use nalgebra::{Isometry3, Translation3, UnitQuaternion, Vector3};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use reflexarc_kinematics::track::{TrackStep, Tracker, TrackerConfig};
-use reflexarc_kinematics::{ARM7_HOME_RAD, Chain};
+use reflexarc_kinematics::{ARM7_HOME_RAD, Chain, Task};
 
 const ROUNDING: f64 = 1e-9;
 
@@ -123,29 +123,46 @@ proptest! {
     }
 
     #[test]
-    fn from_outside_the_limits_it_comes_back_within_the_speed(start: u64, outside in prop::array::uniform8(-0.4_f64..0.4)) {
-        let chain = ARM7.chain();
-        let config = TrackerConfig::default();
-        let mut random = Random(start);
-        let goal = chain.base_from_tip(&random.configuration(&chain));
-        let mut q: Vec<f64> = chain.limits().iter().zip(outside).map(|(limits, out)| {
-            if out < 0.0 { limits.lower_rad + out } else { limits.upper_rad + out }
+    fn it_recovers_from_any_start_within_twice_the_limits_as_fast_as_it_may(
+        robot in any_robot(),
+        start in prop::array::uniform8(-1.0_f64..=1.0),
+        goal: u64,
+        task in prop::sample::select(vec![Task::Pose, Task::PositionAndAxis, Task::Position]),
+        dt_s in prop::sample::select(vec![0.001, 1.0 / 240.0]),
+    ) {
+        let chain = robot.chain();
+        let config = TrackerConfig { task, dt_s, ..TrackerConfig::default() };
+        let goal = chain.base_from_tip(&Random(goal).configuration(&chain));
+        let mut q: Vec<f64> = chain.limits().iter().zip(start).map(|(limits, share)| {
+            limits.middle() + share * (limits.upper_rad - limits.lower_rad)
         }).collect();
-        let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+        // Never further out than before.
+        let excess = |i: usize, q: f64| {
+            let limits = chain.limits()[i];
+            (limits.lower_rad - q).max(q - limits.upper_rad).max(0.0)
+        };
+        // From rest to rest at the limit: full acceleration, full speed, full braking.
+        let due_s: Vec<f64> = (0..chain.dof()).map(|i| {
+            let (room, a) = (excess(i, q[i]), config.max_acceleration_rad_s2);
+            let v = chain.limits()[i].velocity_rad_s * config.velocity_scale;
+            if room * a > v * v { room / v + v / a } else { 2.0 * (room / a).sqrt() }
+        }).collect();
+        let mut tracker = Tracker::new(chain.clone(), config, &q);
         tracker.reset(&q);
-        let mut before = vec![0.0; 7];
-        for _ in 0..400 {
+        let mut before = vec![0.0; chain.dof()];
+        let slowest_s = due_s.iter().fold(0.0_f64, |most, due| most.max(*due));
+        for tick in 0..(slowest_s / dt_s) as usize + 4 {
             let step = tracker.step(&q, &goal);
             keeps_limits(&chain, &config, &q, &before, &step, false);
-            for (i, limits) in chain.limits().iter().enumerate() {
-                // Never further out than before.
-                let excess = |q: f64| (limits.lower_rad - q).max(q - limits.upper_rad).max(0.0);
-                prop_assert!(excess(step.q_next[i]) <= excess(q[i]));
+            for i in 0..chain.dof() {
+                prop_assert!(excess(i, step.q_next[i]) <= excess(i, q[i]));
+                let late_ticks = tick as f64 - due_s[i] / dt_s;
+                prop_assert!(late_ticks < 3.0 || excess(i, step.q_next[i]) < 1e-9,
+                    "joint {i} is {} out, {late_ticks} ticks late", excess(i, step.q_next[i]));
             }
             q = step.q_next.to_vec();
             before = step.qd.to_vec();
         }
-        prop_assert!(chain.limits().iter().zip(&q).all(|(limits, q)| limits.contains(*q, 1e-9)), "still outside: {:?}", q);
     }
 }
 
@@ -288,6 +305,7 @@ fn positions_that_are_not_finite_brake_the_arm_and_bad_settings_hold_it() {
         TrackerConfig { max_acceleration_rad_s2: f64::NAN, ..config },
         TrackerConfig { velocity_scale: 1.5, ..config },
         TrackerConfig { posture_weight: -1.0, ..config },
+        TrackerConfig { manipulability_gain_rad2_per_s: f64::INFINITY, ..config },
     ] {
         let error = config.check().unwrap_err();
         assert!(error.to_string().contains(error.field), "{error}");
@@ -295,4 +313,245 @@ fn positions_that_are_not_finite_brake_the_arm_and_bad_settings_hold_it() {
         assert_eq!(tracker.step(&ARM7_HOME_RAD, &goal).q_next[..], ARM7_HOME_RAD);
     }
     assert_eq!(config.check(), Ok(()));
+}
+
+/// Joint positions at a singularity, and the joint that carries the arm through it.
+struct Crossing {
+    name: &'static str,
+    robot: Robot,
+    task: Task,
+    at_rad: &'static [f64],
+    through: usize,
+}
+
+const CROSSINGS: [Crossing; 9] = [
+    // Axes 1 and 3 in line.
+    Crossing {
+        name: "panda shoulder",
+        robot: PANDA,
+        task: Task::Pose,
+        at_rad: &[0.2, 0.0, 0.3, -1.6, 0.0, 1.6, 0.5],
+        through: 1,
+    },
+    // As straight as its limit allows, there and back.
+    Crossing {
+        name: "panda elbow",
+        robot: PANDA,
+        task: Task::Pose,
+        at_rad: &[0.2, 0.4, 0.1, -0.45, 0.3, 1.2, 0.5],
+        through: 3,
+    },
+    // Axes 5 and 7 in line.
+    Crossing {
+        name: "panda wrist",
+        robot: PANDA,
+        task: Task::Pose,
+        at_rad: &[0.2, -0.3, 0.1, -2.0, 0.2, 0.35, 0.5],
+        through: 5,
+    },
+    Crossing {
+        name: "ur5 wrist",
+        robot: UR5,
+        task: Task::Pose,
+        at_rad: &[0.3, -1.2, 1.4, -0.8, 0.0, 0.4],
+        through: 4,
+    },
+    Crossing {
+        name: "ur5 elbow",
+        robot: UR5,
+        task: Task::Pose,
+        at_rad: &[0.3, -0.8, 0.0, -0.8, 1.2, 0.4],
+        through: 2,
+    },
+    // The wrist passes over the first axis.
+    Crossing {
+        name: "ur5 shoulder",
+        robot: UR5,
+        task: Task::Pose,
+        at_rad: &[0.3, -1.833, 0.52, -0.8, 1.2, 0.4],
+        through: 1,
+    },
+    Crossing {
+        name: "so101 elbow",
+        robot: SO101,
+        task: Task::PositionAndAxis,
+        at_rad: &[0.2, -0.3, -1.35, 0.5, 0.3],
+        through: 2,
+    },
+    Crossing {
+        name: "so101 shoulder",
+        robot: SO101,
+        task: Task::PositionAndAxis,
+        at_rad: &[0.2, -0.9, 0.2, 0.4, 0.3],
+        through: 1,
+    },
+    Crossing {
+        name: "so101 wrist",
+        robot: SO101,
+        task: Task::PositionAndAxis,
+        at_rad: &[0.2, 0.2, 0.3, 0.0, 0.3],
+        through: 3,
+    },
+];
+
+/// Follows a tool path through every singularity, at a pace that the joints could keep. The tool may lag where it
+/// is weak; no limit may break, and in the end the tool is where it should be.
+#[test]
+fn through_singularities_it_never_leaps() {
+    for Crossing { name, robot, task, at_rad, through } in CROSSINGS {
+        for dt_s in [1.0 / 240.0, 0.001] {
+            let chain = robot.chain();
+            let config =
+                TrackerConfig { task, dt_s, follow_target_velocity: true, ..TrackerConfig::default() };
+            // There in three seconds, resting at both ends; the other joints move a little, too.
+            let along = |time_s: f64| {
+                let share = (time_s / 3.0).min(1.0);
+                let swing = -0.35 * (std::f64::consts::PI * share).cos();
+                let q: Vec<f64> = at_rad
+                    .iter()
+                    .enumerate()
+                    .map(|(i, q)| q + if i == through { swing } else { 0.2 * swing * (i as f64).cos() })
+                    .collect();
+                chain.clamp(&q)
+            };
+            let mut q = along(0.0);
+            let mut tracker = Tracker::new(chain.clone(), config, &q);
+            tracker.reset(&q);
+            let mut before = vec![0.0; chain.dof()];
+            let (mut worst_m, mut worst_rad, mut fastest) = (0.0_f64, 0.0_f64, 0.0_f64);
+            let mut last = None;
+            for tick in 1..=(6.0 / dt_s) as u32 {
+                let goal = chain.base_from_tip(&along(f64::from(tick) * dt_s));
+                let step = tracker.step(&q, &goal);
+                keeps_limits(&chain, &config, &q, &before, &step, true);
+                q = step.q_next;
+                before = step.qd.to_vec();
+                let after = tracker.clone().step(&q, &goal);
+                worst_m = worst_m.max(after.position_error_m);
+                worst_rad = worst_rad.max(after.rotation_error_rad);
+                fastest = step.qd.iter().fold(fastest, |most, qd| most.max(qd.abs()));
+                last = Some(after);
+            }
+            let last = last.unwrap();
+            println!(
+                "{name}, {:.0} Hz: {:.3} mm, {:.2} mrad at worst, {fastest:.2} rad/s; {:.4} mm, {:.4} mrad at the end",
+                1.0 / dt_s,
+                worst_m * 1e3,
+                worst_rad * 1e3,
+                last.position_error_m * 1e3,
+                last.rotation_error_rad * 1e3
+            );
+            assert!(worst_m < 0.02 && worst_rad < 0.1, "{name}: {worst_m} m, {worst_rad} rad");
+            assert!(last.position_error_m < 1e-3 && last.rotation_error_rad < 1e-2, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_task_leaves_free_is_left_alone() {
+    for (robot, task) in [
+        (SO101, Task::PositionAndAxis),
+        (SO101, Task::Position),
+        (ARM7, Task::PositionAndAxis),
+        (ARM7, Task::Position),
+        (UR5, Task::PositionAndAxis),
+    ] {
+        let chain = robot.chain();
+        let config = TrackerConfig { task, ..TrackerConfig::default() };
+        let mut random = Random(9);
+        let (mut reached, rounds) = (0, 40);
+        for _ in 0..rounds {
+            let start = random.configuration(&chain);
+            let near: Vec<f64> = start.iter().map(|q| q + random.between(-0.3, 0.3)).collect();
+            let mut goal = chain.base_from_tip(&chain.clamp(&near));
+            // Turned by what does not count.
+            let turn = match task {
+                Task::Position => UnitQuaternion::from_euler_angles(2.0, 1.0, -2.0),
+                _ => UnitQuaternion::from_axis_angle(&Vector3::z_axis(), 2.0),
+            };
+            goal.rotation *= turn;
+            let mut tracker = Tracker::new(chain.clone(), config, &start);
+            let mut step = tracker.step(&start, &goal);
+            for _ in 0..720 {
+                step = tracker.step(&step.q_next, &goal);
+            }
+            let at = chain.base_from_tip(&step.q_next);
+            let miss_m = (at.translation.vector - goal.translation.vector).norm();
+            let miss_rad = match task {
+                Task::Position => 0.0,
+                _ => (at.rotation * Vector3::z()).angle(&(goal.rotation * Vector3::z())),
+            };
+            assert!(miss_rad <= step.rotation_error_rad + 1e-3);
+            reached += u32::from(miss_m < 1e-3 && miss_rad < 1e-2);
+        }
+        println!("{} {task:?}: {reached} of {rounds}", robot.name);
+        assert!(reached * 10 >= rounds * 9, "{} {task:?}: {reached} of {rounds} reached", robot.name);
+    }
+}
+
+#[test]
+fn spare_motion_climbs_to_where_the_tool_moves_well() {
+    let chain = ARM7.chain();
+    let start = [0.4, 0.3, 0.9, -1.9, 0.8, 1.1, 0.5];
+    let goal = chain.base_from_tip(&start);
+    let measure = |q: &[f64]| {
+        let (_, jacobian) = chain.jacobian(q);
+        let mut gram = nalgebra::Matrix6::zeros();
+        for column in jacobian.columns() {
+            gram += column * column.transpose();
+        }
+        gram.determinant().sqrt()
+    };
+    let settle = |gain: f64| {
+        let config = TrackerConfig {
+            manipulability_gain_rad2_per_s: gain,
+            posture_gain_per_s: 0.0,
+            ..TrackerConfig::default()
+        };
+        let mut tracker = Tracker::new(chain.clone(), config, &start);
+        let mut step = tracker.step(&start, &goal);
+        for _ in 0..2400 {
+            step = tracker.step(&step.q_next, &goal);
+            assert!(step.position_error_m < 1e-3, "the tool was moved by {} m", step.position_error_m);
+        }
+        measure(&step.q_next)
+    };
+    let (before, without, with) = (measure(&start), settle(0.0), settle(0.5));
+    println!("manipulability {before:.4} at the start, {without:.4} without and {with:.4} with the gain");
+    assert!((without - before).abs() < 1e-3 * before && with > 1.1 * before);
+}
+
+/// `cargo test --release -p reflexarc-kinematics --test tracking -- --ignored --nocapture`
+#[test]
+#[ignore = "a million ticks"]
+fn a_million_ticks_break_no_limit() {
+    let mut ticks = 0;
+    for (robot, dt_s) in [(PANDA, 1.0 / 240.0), (PANDA, 0.001), (UR5, 0.001), (SO101, 1.0 / 240.0)] {
+        let chain = robot.chain();
+        let config = TrackerConfig { dt_s, ..TrackerConfig::default() };
+        let mut random = Random(77);
+        let mut q = chain.clamp(&random.configuration(&chain));
+        let mut tracker = Tracker::new(chain.clone(), config, &q);
+        tracker.reset(&q);
+        let mut before = vec![0.0; chain.dof()];
+        let mut broken = 0;
+        for round in 0..1000 {
+            let numbers = std::array::from_fn(|_| random.between(-1.0, 1.0));
+            let wanted = if round % 4 == 0 {
+                target((round / 4 % 8) as u8, numbers, &chain)
+            } else {
+                chain.base_from_tip(&random.configuration(&chain))
+            };
+            for _ in 0..250 {
+                let step = tracker.step(&q, &wanted);
+                broken += u32::from(!common::keeps_limits(&chain, &config, &q, &before, &step));
+                q = step.q_next;
+                before.copy_from_slice(&step.qd);
+                ticks += 1;
+            }
+        }
+        println!("{} at {:.0} Hz: {broken} violations", robot.name, 1.0 / dt_s);
+        assert_eq!(broken, 0);
+    }
+    assert_eq!(ticks, 1_000_000);
 }

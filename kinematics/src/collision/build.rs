@@ -90,10 +90,18 @@ pub(super) fn model(
         let (depth, joint_from_link) = tree.place(&link.name)?;
         for (joint_from_shape, solid) in without_contained(solids) {
             let joint_from_body = joint_from_link.then(&joint_from_shape);
-            if !joint_from_body.translation.iter().chain(joint_from_body.rotation.iter()).all(|v| v.is_finite()) {
+            if !joint_from_body
+                .translation
+                .iter()
+                .chain(joint_from_body.rotation.iter())
+                .all(|v| v.is_finite())
+            {
                 return Err(CollisionError::InvalidShape { owner: link.name.clone(), shape: "origin" });
             }
-            drafts.push(Draft { depth, body: Body { link: index, joint_from_body, solid, bound: solid.bound() } });
+            drafts.push(Draft {
+                depth,
+                body: Body { link: index, joint_from_body, solid, bound: solid.bound() },
+            });
         }
     }
     gather(&mut model, drafts);
@@ -162,7 +170,9 @@ fn gather(model: &mut CollisionModel, mut drafts: Vec<Draft>) {
     drafts.sort_by_key(|draft| draft.depth);
     for depth in 0..=MAX_DOF {
         let first = model.bodies.len();
-        model.bodies.extend(drafts.iter().filter(|draft| draft.depth == depth).map(|draft| draft.body.clone()));
+        model
+            .bodies
+            .extend(drafts.iter().filter(|draft| draft.depth == depth).map(|draft| draft.body.clone()));
         let bodies = &model.bodies[first..];
         if bodies.is_empty() {
             continue;
@@ -340,11 +350,10 @@ impl<'a> Tree<'a> {
                 rotation: UnitQuaternion::from_axis_angle(&axis, position).to_rotation_matrix().into_inner(),
                 translation: Vector3::zeros(),
             },
-            JointType::Prismatic => {
-                Frame { translation: axis.into_inner() * position, ..Frame::IDENTITY }
-            }
+            JointType::Prismatic => Frame { translation: axis.into_inner() * position, ..Frame::IDENTITY },
             _ => {
-                let reason = format!("joint `{}` is not fixed, revolute, continuous or prismatic", joint.name);
+                let reason =
+                    format!("joint `{}` is not fixed, revolute, continuous or prismatic", joint.name);
                 return Err(CollisionError::Unplaced { link: link.to_owned(), reason });
             }
         };
@@ -362,8 +371,11 @@ impl<'a> Tree<'a> {
             let Some(mimic) = &joint.mimic else {
                 let limited = matches!(joint.joint_type, JointType::Revolute | JointType::Prismatic);
                 let limit = &joint.limit;
-                let position =
-                    if limited && limit.lower <= limit.upper { 0.0_f64.max(limit.lower).min(limit.upper) } else { 0.0 };
+                let position = if limited && limit.lower <= limit.upper {
+                    0.0_f64.max(limit.lower).min(limit.upper)
+                } else {
+                    0.0
+                };
                 return Ok(factor * position + shift);
             };
             if self.chain_joints.contains(&mimic.joint) {
@@ -375,7 +387,8 @@ impl<'a> Tree<'a> {
             joint = match self.joints.get(mimic.joint.as_str()) {
                 Some(master) => master,
                 None => {
-                    let reason = format!("joint `{}` follows joint `{}`, which is not there", joint.name, mimic.joint);
+                    let reason =
+                        format!("joint `{}` follows joint `{}`, which is not there", joint.name, mimic.joint);
                     return Err(CollisionError::Unplaced { link: link.to_owned(), reason });
                 }
             };

@@ -85,8 +85,7 @@ impl<'a> Dampers<'a> {
         }
         row.b = row.b.min(PUSH_OUT_M_S).min(most - ROUNDING_M_S);
         let excess = row.b - least;
-        // NaN is passed over too.
-        if !(excess > 0.0) {
+        if excess.is_nan() || excess <= 0.0 {
             return;
         }
         let place = if self.count < MAX_ROWS {
@@ -120,8 +119,11 @@ pub(super) struct Motion<'a> {
 
 impl<'a> Motion<'a> {
     pub(super) fn new(frames: &'a JointFrames, dampers: &Dampers<'_>) -> Self {
-        let mut motion =
-            Self { frames, twists: [(Vector3::zeros(), Vector3::zeros()); MAX_DOF + 1], half: [0.0; MAX_DOF] };
+        let mut motion = Self {
+            frames,
+            twists: [(Vector3::zeros(), Vector3::zeros()); MAX_DOF + 1],
+            half: [0.0; MAX_DOF],
+        };
         for joint in 0..frames.count {
             let Move { slides, variable, scale } = frames.moves[joint];
             let (low, high) = (dampers.lowest[variable], dampers.highest[variable]);

@@ -33,7 +33,6 @@ mod build;
 mod dampers;
 mod shape;
 
-
 use nalgebra::{Isometry3, Vector3};
 
 pub use build::CollisionOptions;
@@ -57,7 +56,9 @@ pub enum CollisionError {
     #[error(transparent)]
     Urdf(#[from] UrdfError),
     /// A mesh where a primitive shape is needed.
-    #[error("link `{link}` has the mesh `{file}` for collisions; expected boxes, cylinders, spheres, capsules")]
+    #[error(
+        "link `{link}` has the mesh `{file}` for collisions; expected boxes, cylinders, spheres, capsules"
+    )]
     Mesh {
         /// The link.
         link: String,
@@ -315,11 +316,8 @@ impl CollisionModel {
         id: ObstacleId,
         base_from_obstacle: &Isometry3<f64>,
     ) -> Result<(), CollisionError> {
-        let slot = self
-            .obstacles
-            .iter_mut()
-            .find(|slot| slot.id == id)
-            .ok_or(CollisionError::NoSuchObstacle(id))?;
+        let slot =
+            self.obstacles.iter_mut().find(|slot| slot.id == id).ok_or(CollisionError::NoSuchObstacle(id))?;
         if !is_finite(base_from_obstacle) {
             return Err(CollisionError::InvalidShape { owner: slot.name.clone(), shape: "shape" });
         }
@@ -370,7 +368,12 @@ impl CollisionModel {
                     if closest.is_none_or(|closest| gap < closest.clearance.distance_m) {
                         let place = body.place(&frames, group);
                         let found = contact(&slot.solid, &slot.base_from_obstacle, &body.solid, &place);
-                        ClosestPair::keep(&mut closest, &found, Part::Obstacle(slot.id), Part::Link(body.link));
+                        ClosestPair::keep(
+                            &mut closest,
+                            &found,
+                            Part::Obstacle(slot.id),
+                            Part::Link(body.link),
+                        );
                     }
                 }
             }
@@ -412,8 +415,11 @@ impl CollisionModel {
                 let gap = gap_between(&a.solid, &place_a, &b.solid, &place_b) - margin_m;
                 if dampers.matters(gap, motion.speed(shallow.depth, deep.depth, &at_b, b.bound)) {
                     let found = contact(&a.solid, &place_a, &b.solid, &place_b);
-                    let clearance =
-                        Clearance { distance_m: found.distance, a: Part::Link(a.link), b: Part::Link(b.link) };
+                    let clearance = Clearance {
+                        distance_m: found.distance,
+                        a: Part::Link(a.link),
+                        b: Part::Link(b.link),
+                    };
                     dampers.add(&found, clearance, margin_m, frames, shallow.depth..deep.depth);
                 }
             }
@@ -481,7 +487,6 @@ impl Slot {
         }
     }
 }
-
 
 /// Whether all positions are finite: the distance queries assert that.
 fn is_placed(frames: &JointFrames) -> bool {

@@ -57,7 +57,9 @@ impl Shape {
             Self::Capsule { half_length_m, radius_m } => {
                 Solid { core: Core::Segment(half_length_m), radius: radius_m }
             }
-            Self::Box { half_extents_m } => Solid { core: Core::Box(Vector3::from(half_extents_m)), radius: 0.0 },
+            Self::Box { half_extents_m } => {
+                Solid { core: Core::Box(Vector3::from(half_extents_m)), radius: 0.0 }
+            }
             Self::HalfSpace => Solid { core: Core::HalfSpace, radius: 0.0 },
         }
     }
@@ -128,8 +130,7 @@ impl Solid {
 pub(super) fn gap(a: &Solid, base_from_a: &Frame, b: &Solid, base_from_b: &Frame) -> f64 {
     let between = base_from_b.translation - base_from_a.translation;
     let length = between.norm();
-    // Also passes over coinciding origins.
-    if !(length > 0.0) {
+    if length == 0.0 {
         return f64::NEG_INFINITY;
     }
     let along = between / length;
@@ -247,8 +248,14 @@ fn box_box(
 /// Closest points in the frame of the first shape, or `None` where they overlap.
 fn closest(pose: &Pose, a: &impl SupportMap, b: &impl SupportMap) -> Option<Contact> {
     let mut simplex = VoronoiSimplex::new();
-    match details::closest_points_support_map_support_map_with_params(pose, a, b, f64::MAX, &mut simplex, None)
-    {
+    match details::closest_points_support_map_support_map_with_params(
+        pose,
+        a,
+        b,
+        f64::MAX,
+        &mut simplex,
+        None,
+    ) {
         GJKResult::ClosestPoints(on_a, on_b, _) => Contact::between(from_parry(on_a), from_parry(on_b)),
         _ => None,
     }
@@ -271,7 +278,8 @@ fn in_base(local: &Contact, base_from_local: &Frame) -> Contact {
 
 fn to_pose(frame: &Frame) -> Pose {
     let rotation: Matrix3<f64> = frame.rotation;
-    let unit = nalgebra::UnitQuaternion::from_rotation_matrix(&nalgebra::Rotation3::from_matrix_unchecked(rotation));
+    let unit =
+        nalgebra::UnitQuaternion::from_rotation_matrix(&nalgebra::Rotation3::from_matrix_unchecked(rotation));
     Pose::from_parts(to_parry(&frame.translation), Rotation::from_xyzw(unit.i, unit.j, unit.k, unit.w))
 }
 

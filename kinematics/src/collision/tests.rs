@@ -54,8 +54,10 @@ fn gradients_of_distances_agree_with_differences() {
                 q[i] += by;
                 at(&chain.joint_frames(&q)).distance
             };
-            let (forward, backward) =
-                ((moved(STEP_RAD) - found.distance) / STEP_RAD, (found.distance - moved(-STEP_RAD)) / STEP_RAD);
+            let (forward, backward) = (
+                (moved(STEP_RAD) - found.distance) / STEP_RAD,
+                (found.distance - moved(-STEP_RAD)) / STEP_RAD,
+            );
             // Where the closest points jump from one corner to another the distance has a kink.
             if (forward - backward).abs() > 1e-4 {
                 kinks += 1;
@@ -86,7 +88,12 @@ fn gradients_of_distances_agree_with_differences() {
             for group in model.groups.iter().filter(|group| group.depth > 0) {
                 for body in &model.bodies[group.bodies.clone()] {
                     compare(&q, 0..group.depth, &|frames| {
-                        contact(&slot.solid, &slot.base_from_obstacle, &body.solid, &body.place(frames, group))
+                        contact(
+                            &slot.solid,
+                            &slot.base_from_obstacle,
+                            &body.solid,
+                            &body.place(frames, group),
+                        )
                     });
                 }
             }
@@ -119,7 +126,8 @@ fn what_is_passed_over_could_not_have_met() {
             for &(a, b) in &group_pair.pairs {
                 let (a, b) = (&model.bodies[a], &model.bodies[b]);
                 let found = contact(&a.solid, &a.place(&frames, shallow), &b.solid, &b.place(&frames, deep));
-                let clearance = Clearance { distance_m: found.distance, a: Part::Link(a.link), b: Part::Link(b.link) };
+                let clearance =
+                    Clearance { distance_m: found.distance, a: Part::Link(a.link), b: Part::Link(b.link) };
                 all.add(&found, clearance, model.margin_m, &frames, shallow.depth..deep.depth);
             }
         }

@@ -48,7 +48,11 @@ fn check_optimal(problem: &Problem<'_>, x: &Column) {
     }
     let residual = nonnegative_fit(&normals, &slope);
     let size = slope.iter().fold(1.0, |most: f64, s| most.max(s.abs()));
-    assert!(residual < 1e-5 * size, "slope {slope:?} is off the cone of {} normals by {residual}", normals.len());
+    assert!(
+        residual < 1e-5 * size,
+        "slope {slope:?} is off the cone of {} normals by {residual}",
+        normals.len()
+    );
 }
 
 /// Distance of `target` from the cone that the normals span: cyclic coordinate descent.
@@ -150,7 +154,7 @@ proptest! {
             let mut copy = rows[k];
             let scale = [1.0, 3.0, 0.0][k % 3];
             copy.a.iter_mut().for_each(|a| *a *= scale);
-            copy.b = copy.b * scale;
+            copy.b *= scale;
             rows.push(copy);
         }
         let problem = Problem { h: &h, g: &g, lower: &lower, upper: &upper, rows: &rows, n };

@@ -182,9 +182,9 @@ impl Tracker {
 
     /// The next joint positions on the way to `base_from_target`.
     ///
-    /// Work is bounded: one Jacobian, one factorisation and at most 200 in the quadratic programme (rarely more
-    /// than five), none larger than 8 × 8, and with a collision model one distance for each pair of shapes that
-    /// could meet in this tick; no allocation.
+    /// Work is bounded: one Jacobian, one factorisation and at most 100 pairs in the quadratic programme (rarely
+    /// more than five; in a conflict five times as many), none larger than 8 × 8, and with a collision model one
+    /// distance for each pair of shapes that could meet in this tick; no allocation.
     pub fn step(&mut self, q: &[f64], base_from_target: &Isometry3<f64>) -> TrackStep {
         let readable = self.readable(q);
         let at = readable.unwrap_or(self.last_q);
@@ -202,8 +202,11 @@ impl Tracker {
         };
         let (lowest, highest) = self.windows(&at);
         // The way to rest: the velocity nearest to zero that the window has, or in step with the others.
-        let mut wanted =
-            if self.collision.is_some() { self.proportional_brake(&lowest, &highest) } else { [0.0; MAX_DOF] };
+        let mut wanted = if self.collision.is_some() {
+            self.proportional_brake(&lowest, &highest)
+        } else {
+            [0.0; MAX_DOF]
+        };
         if target_ok {
             let (tip, jacobian) = self.chain.tip_and_jacobian(&at);
             let target = Frame::from_isometry(base_from_target);
@@ -212,7 +215,8 @@ impl Tracker {
             if readable.is_some() && self.config_ok {
                 let (linear, angular) = self.task_twist(&target, &error.0, &error.1);
                 let rows = TaskRows::new(self.config.task, &jacobian, &tip);
-                wanted = self.follow(&at, &jacobian, &rows, [&linear, &angular], (&lowest, &highest), &mut step);
+                wanted =
+                    self.follow(&at, &jacobian, &rows, [&linear, &angular], (&lowest, &highest), &mut step);
             }
             self.last_target = Some(target);
         } else {
@@ -239,7 +243,8 @@ impl Tracker {
         let mut lowest = [0.0; MAX_DOF];
         let mut highest = [0.0; MAX_DOF];
         for i in 0..self.chain.dof() {
-            (lowest[i], highest[i]) = self.bounds[i].careful_window(q[i], self.velocity[i], self.approach_gain_per_s);
+            (lowest[i], highest[i]) =
+                self.bounds[i].careful_window(q[i], self.velocity[i], self.approach_gain_per_s);
         }
         (lowest, highest)
     }
@@ -349,8 +354,7 @@ impl Tracker {
     /// Velocity of the spare motion: towards the posture and up the manipulability, leaving the task alone.
     fn drift(&self, q: &Joints, task: &TaskRows, jacobian: &Jacobian) -> Column {
         let gain = self.config.manipulability_gain_rad2_per_s;
-        let mut drift =
-            if gain > 0.0 { task.manipulability_gradient(jacobian) } else { [0.0; MAX_DOF] };
+        let mut drift = if gain > 0.0 { task.manipulability_gradient(jacobian) } else { [0.0; MAX_DOF] };
         for i in 0..self.chain.dof() {
             let cap = 0.5 * self.bounds[i].speed;
             let wanted = self.config.posture_gain_per_s * (self.posture[i] - q[i]) + gain * drift[i];

@@ -1,5 +1,7 @@
 //! The least-squares objective of one tick: the task, and what spare motion is used for.
 
+#![expect(clippy::needless_range_loop, reason = "small dense algebra reads best in index notation")]
+
 use nalgebra::{Matrix3, Vector3, Vector6};
 
 use crate::chain::Jacobian;
@@ -204,7 +206,8 @@ mod tests {
         };
         let rows = nalgebra::DMatrix::from_fn(size, chain.dof(), |row, joint| {
             let column = jacobian.columns()[joint];
-            let part = Vector3::new(column[3 * (row / 3)], column[3 * (row / 3) + 1], column[3 * (row / 3) + 2]);
+            let part =
+                Vector3::new(column[3 * (row / 3)], column[3 * (row / 3) + 1], column[3 * (row / 3) + 2]);
             let weight = if row < 3 { 1.0 } else { ROTATION_WEIGHT.sqrt() };
             weight * (tip.rotation.transpose() * part)[row % 3]
         });

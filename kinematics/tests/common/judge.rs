@@ -151,20 +151,17 @@ fn bound(solid: &Solid) -> f64 {
 /// Distance of two solids; negative, but not exact, where they overlap.
 pub(crate) fn distance(a: &Solid, at_a: &Isometry3<f64>, b: &Solid, at_b: &Isometry3<f64>) -> f64 {
     match (a, b) {
-        (Solid::Below, _) => corners(b)
-            .iter()
-            .map(|corner| (at_a.inverse() * at_b * corner).z)
-            .fold(f64::INFINITY, f64::min)
-            - if let Solid::Round { radius, .. } = b { *radius } else { 0.0 },
+        (Solid::Below, _) => {
+            corners(b).iter().map(|corner| (at_a.inverse() * at_b * corner).z).fold(f64::INFINITY, f64::min)
+                - if let Solid::Round { radius, .. } = b { *radius } else { 0.0 }
+        }
         (_, Solid::Below) => distance(b, at_b, a, at_a),
         (Solid::Round { radius, .. }, _) => {
             let ends = corners(a);
             along(&(at_a * ends[0]), &(at_a * ends[1]), b, at_b) - radius
         }
         (_, Solid::Round { .. }) => distance(b, at_b, a, at_a),
-        (Solid::Box { .. }, Solid::Box { .. }) => {
-            edges(a, at_a, b, at_b).min(edges(b, at_b, a, at_a))
-        }
+        (Solid::Box { .. }, Solid::Box { .. }) => edges(a, at_a, b, at_b).min(edges(b, at_b, a, at_a)),
     }
 }
 
