@@ -1,5 +1,6 @@
 //! The collision model measures rightly, and the tracker keeps shapes apart whatever the goals are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "some tests print what they measured")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The tracker keeps every limit in every tick whatever the target does, and gets where it can get.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "some tests print what they measured")]
 
 mod common;
 
