@@ -316,6 +316,27 @@ fn positions_that_are_not_finite_brake_the_arm_and_bad_settings_hold_it() {
     assert_eq!(config.check(), Ok(()));
 }
 
+#[test]
+fn it_plans_on_from_what_was_really_commanded() {
+    let chain = ARM7.chain();
+    let config = TrackerConfig::default();
+    let goal = straight_down(Vector3::new(0.4, 0.2, 0.2), 0.0);
+    let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
+    let mut q = chain.clamp(&ARM7_HOME_RAD);
+    for _ in 0..60 {
+        q = tracker.step(&q, &goal).q_next;
+    }
+    // A later stage stopped the arm dead.
+    tracker.commanded(&[0.0; 7]);
+    let step = tracker.clone().step(&q, &goal);
+    keeps_limits(&chain, &config, &q, &[0.0; 7], &step, true);
+    // What cannot be a velocity is passed over.
+    for bad in [&[f64::NAN; 7][..], &[1.0; 3]] {
+        tracker.commanded(bad);
+        assert_eq!(tracker.clone().step(&q, &goal), step);
+    }
+}
+
 /// Joint positions at a singularity, and the joint that carries the arm through it.
 struct Crossing {
     name: &'static str,
