@@ -1,6 +1,6 @@
 //! A serial chain: forward kinematics and the Jacobian, without allocation.
 
-use nalgebra::{Isometry3, IsometryMatrix3, Vector6};
+use nalgebra::{Isometry3, IsometryMatrix3, Vector3, Vector6};
 
 use crate::forward::{Step, Way, with_step_count};
 use crate::frame::Frame;
@@ -223,9 +223,9 @@ impl Chain {
         (tip, jacobian)
     }
 
-    /// Name, number of moving joints above, and frame after those, of the links from base to tip.
+    /// Name, number of moving joints before, and frame after those, of the links from base to tip.
     pub(crate) fn link_frames(&self) -> impl Iterator<Item = (&str, usize, &Frame)> {
-        self.links.iter().map(|link| (link.name.as_str(), link.stages_above, &link.joint_from_link))
+        self.links.iter().map(|link| (link.name.as_str(), link.stages_before, &link.stage_from_link))
     }
 
     /// How every moving joint stands, for what hangs on the links between base and tip.

@@ -10,7 +10,7 @@ use super::{Body, CollisionError, CollisionModel, Group, GroupPair, IgnoredPair,
 use crate::chain::Chain;
 use crate::frame::Frame;
 use crate::joints::MAX_DOF;
-use crate::urdf;
+use crate::urdf::{self, Description};
 
 /// How to make a [`CollisionModel`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,8 +59,11 @@ pub(super) fn model(
         let (field, expected) = ("reference_q", "finite numbers");
         return Err(CollisionError::InvalidOption { field, expected, actual });
     }
-    let robot = urdf::read(text)?;
-    let tree = Tree::new(&robot, chain, options)?;
+    let description = Description::read(text)?;
+    // Refuses what does not hang together.
+    urdf::Tree::new(&description)?;
+    let robot = &description.robot;
+    let tree = Tree::new(robot, chain, options)?;
     let mut model = CollisionModel {
         chain: chain.clone(),
         link_names: robot.links.iter().map(|link| link.name.clone()).collect(),
@@ -105,7 +108,7 @@ pub(super) fn model(
         }
     }
     gather(&mut model, drafts);
-    pair_up(&mut model, &robot, options)?;
+    pair_up(&mut model, robot, options)?;
     Ok(model)
 }
 
@@ -255,7 +258,8 @@ struct Tree<'a> {
     joints: BTreeMap<&'a str, &'a Joint>,
     on_chain: BTreeMap<&'a str, (usize, Frame)>,
     chain_joints: &'a [String],
-    base: &'a str,
+    /// The link of the chain that no other link of it is above.
+    highest: &'a str,
     held: &'a [(&'a str, f64)],
 }
 
@@ -265,7 +269,8 @@ impl<'a> Tree<'a> {
         chain: &'a Chain,
         options: &'a CollisionOptions<'a>,
     ) -> Result<Self, CollisionError> {
-        let above = robot.joints.iter().map(|joint| (joint.child.link.as_str(), joint)).collect();
+        let above: BTreeMap<&str, &Joint> =
+            robot.joints.iter().map(|joint| (joint.child.link.as_str(), joint)).collect();
         let joints: BTreeMap<&str, &Joint> =
             robot.joints.iter().map(|joint| (joint.name.as_str(), joint)).collect();
         let on_chain: BTreeMap<&str, (usize, Frame)> =
@@ -287,23 +292,35 @@ impl<'a> Tree<'a> {
                 return Err(CollisionError::InvalidOption { field, expected, actual });
             }
         }
-        let base = chain.link_names().next().unwrap_or("");
-        Ok(Self { above, joints, on_chain, chain_joints: chain.joint_names(), base, held: options.held })
+        let below = |link: &str| {
+            above.get(link).is_some_and(|joint: &&Joint| on_chain.contains_key(joint.parent.link.as_str()))
+        };
+        let highest = chain.link_names().find(|link| !below(link)).unwrap_or("");
+        Ok(Self { above, joints, on_chain, chain_joints: chain.joint_names(), highest, held: options.held })
     }
 
-    /// The number of the chain's joints above a link, and its frame after those.
+    /// The number of the chain's joints before a link, and its frame after those.
     fn place(&self, link: &str) -> Result<(usize, Frame), CollisionError> {
         let (top, top_from_link) = self.climb(link)?;
         if let Some((depth, joint_from_top)) = self.on_chain.get(top) {
             return Ok((*depth, joint_from_top.then(&top_from_link)));
         }
-        // Not below the chain: both hang from the same root, and nothing of the chain moves the link.
-        let (root, root_from_base) = self.root_from_base()?;
+        // Not below the chain: both hang from the same root, and the link goes with the chain's highest link.
+        let (root, root_from_highest) = match self.above.get(self.highest) {
+            Some(joint) => {
+                let (root, root_from_parent) = self.climb(&joint.parent.link)?;
+                (root, root_from_parent.then(&self.motion(joint, self.highest)?))
+            }
+            None => (self.highest, Frame::IDENTITY),
+        };
         if root != top {
             let reason = format!("it hangs from `{top}`, the chain from `{root}`");
             return Err(CollisionError::Unplaced { link: link.to_owned(), reason });
         }
-        Ok((0, root_from_base.inverse().then(&top_from_link)))
+        let Some((depth, joint_from_highest)) = self.on_chain.get(self.highest) else {
+            return Ok((0, top_from_link));
+        };
+        Ok((*depth, joint_from_highest.then(&root_from_highest.inverse()).then(&top_from_link)))
     }
 
     /// Upwards to the first link of the chain, or else to the root.
@@ -318,16 +335,6 @@ impl<'a> Tree<'a> {
             frame = self.motion(joint, link)?.then(&frame);
             at = &joint.parent.link;
         }
-    }
-
-    fn root_from_base(&self) -> Result<(&str, Frame), CollisionError> {
-        let mut frame = Frame::IDENTITY;
-        let mut at = self.base;
-        while let Some(joint) = self.above.get(at) {
-            frame = self.motion(joint, self.base)?.then(&frame);
-            at = &joint.parent.link;
-        }
-        Ok((at, frame))
     }
 
     /// `parent_from_child` of a joint outside of the chain.
@@ -365,6 +372,11 @@ impl<'a> Tree<'a> {
         let (mut joint, mut factor, mut shift) = (joint, 1.0, 0.0);
         // Each step leads to another joint, unless the mimicry goes round.
         for _ in 0..=self.joints.len() {
+            if self.chain_joints.contains(&joint.name) {
+                let reason =
+                    format!("it moves with joint `{}`, and the chain does not lead there", joint.name);
+                return Err(CollisionError::Unplaced { link: link.to_owned(), reason });
+            }
             if let Some((_, position)) = self.held.iter().find(|(name, _)| *name == joint.name) {
                 return Ok(factor * position + shift);
             }
@@ -378,10 +390,6 @@ impl<'a> Tree<'a> {
                 };
                 return Ok(factor * position + shift);
             };
-            if self.chain_joints.contains(&mimic.joint) {
-                let reason = format!("joint `{}` follows joint `{}` of the chain", joint.name, mimic.joint);
-                return Err(CollisionError::Unplaced { link: link.to_owned(), reason });
-            }
             shift += factor * mimic.offset.unwrap_or(0.0);
             factor *= mimic.multiplier.unwrap_or(1.0);
             joint = match self.joints.get(mimic.joint.as_str()) {
