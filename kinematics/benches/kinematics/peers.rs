@@ -167,13 +167,15 @@ impl Workshop {
         let mut all = AllAnswers::default();
         let asked = self.folder.join("job.json");
         std::fs::write(&asked, serde_json::to_vec(job)?)?;
-        for (tool, _) in TOOLS.iter().filter(|(_, parts)| parts.contains(|part| sections.contains(part))) {
-            if !self.python(tool).exists() {
-                let setup = self.script.with_file_name("setup.sh");
-                let how = format!("{} {}", setup.display(), self.folder.display());
-                all.missing.push(format!("{tool} is not installed; to install the peers run: {how}"));
-                continue;
-            }
+        let wanted = TOOLS.iter().filter(|(_, parts)| parts.contains(|part| sections.contains(part)));
+        let (here, absent): (Vec<&str>, Vec<&str>) =
+            wanted.map(|(tool, _)| *tool).partition(|tool| self.python(tool).exists());
+        if !absent.is_empty() {
+            let setup = self.script.with_file_name("setup.sh");
+            let how = format!("{} {}", setup.display(), self.folder.display());
+            all.missing.push(format!("{} not installed; to install, run: {how}", absent.join(", ")));
+        }
+        for tool in here {
             let answered = self.folder.join(format!("{tool}.json"));
             eprintln!("  running {tool} …");
             match self.run_tool(tool, &asked, &answered) {
