@@ -1,7 +1,7 @@
 //! Which arm: a URDF file or one that is built in, and the chain between two of its links.
 
 use anyhow::{Context, Result, bail};
-use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF, Chain};
+use reflexarc_kinematics::{ARM5_HOME_RAD, ARM5_URDF, ARM7_HOME_RAD, ARM7_URDF, Chain};
 
 /// A built-in robot.
 struct BuiltIn {
@@ -12,8 +12,10 @@ struct BuiltIn {
     home_rad: &'static [f64],
 }
 
-const BUILT_IN: [BuiltIn; 1] =
-    [BuiltIn { name: "arm7", urdf: ARM7_URDF, base: "base", tip: "tool", home_rad: &ARM7_HOME_RAD }];
+const BUILT_IN: [BuiltIn; 2] = [
+    BuiltIn { name: "arm7", urdf: ARM7_URDF, base: "base", tip: "tool", home_rad: &ARM7_HOME_RAD },
+    BuiltIn { name: "arm5", urdf: ARM5_URDF, base: "base", tip: "tool", home_rad: &ARM5_HOME_RAD },
+];
 
 /// A chain with the names that it was found under.
 #[derive(Debug, Clone)]

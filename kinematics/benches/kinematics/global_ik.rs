@@ -118,7 +118,7 @@ pub(crate) fn report(
                     format!("{}, {}", subject.robot.name, task_name(task)),
                     run.solver.clone(),
                     run.q.len().to_string(),
-                    format!("{:.2}", 100.0 * run.success(subject, task, goals)),
+                    format!("{:.3}", 100.0 * run.success(subject, task, goals)),
                     figure(micros.mean),
                     figure(micros.p50),
                     figure(micros.p99),
@@ -204,7 +204,10 @@ fn judge(subject: &Subject, runs: &[Run], goals: &[Goal], verdicts: &mut Verdict
     let name = format!("{}, {}", subject.robot.name, task_name(subject.task()));
     let success = 100.0 * ours.success(subject, subject.task(), goals);
     let mean = Micros::of(&ours.micros).mean;
-    verdicts.say(Some(success >= 99.99), format!("{name}: {success:.2} % solved, at least 99.99 %"));
+    verdicts.say(
+        Some(success >= 99.99),
+        format!("{name}: {success:.3} % of {} solved, at least 99.99 %", ours.q.len()),
+    );
     verdicts.say(Some(mean <= 20.0), format!("{name}: mean {} µs, at most 20 µs", figure(mean)));
     let fastest = peers
         .iter()
