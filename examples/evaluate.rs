@@ -14,8 +14,11 @@ use clap::{Parser, ValueEnum};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reflexarc_examples::episode::{self, Decider, Episode, EpisodeResult, Lent};
+use reflexarc_examples::peaks::Peaks;
 use reflexarc_examples::{translate, wilson};
+use reflexarc_runtime::Config;
 use reflexarc_runtime::ledger::{Latency, LatencySummary};
+use reflexarc_runtime::runtime::load_chain;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::scene::Scene;
@@ -69,6 +72,11 @@ enum Ablation {
   held             episodes in which the arm never left its starting posture
   mean_time_to_success_s    simulated seconds
   decisions, refused        decisions made, and refused by the audit
+  max_joint_velocity_rad_s, max_joint_acceleration_rad_s2, max_joint_jerk_rad_s3
+                   the largest that was commanded to each joint in any episode, by finite
+                   differences of consecutive commands
+  joint_velocity_limit_rad_s, joint_acceleration_limit_rad_s2
+                   what the runtime's configuration and the robot's description allow
   digest           hash over all episodes' results and final states
   results          for each episode: seed, instruction, outcome, time_to_success_s, ...
   timing           wall-clock figures, the model's time for a decision among them; all else is
@@ -133,6 +141,11 @@ struct Summary {
     mean_time_to_success_s: Option<f64>,
     decisions: u64,
     refused: u64,
+    max_joint_velocity_rad_s: [f64; 7],
+    joint_velocity_limit_rad_s: Vec<f64>,
+    max_joint_acceleration_rad_s2: [f64; 7],
+    joint_acceleration_limit_rad_s2: Vec<f64>,
+    max_joint_jerk_rad_s3: [f64; 7],
     digest: String,
     results: Vec<EpisodeResult>,
     timing: Timing,
@@ -192,7 +205,7 @@ fn main() -> Result<()> {
     println!("device: {} ({})", first.device().description, first.device().reason);
     let start = Instant::now();
     let (results, model) = run_all(&arguments, &policy)?;
-    let summary = summarise(&arguments, &first, results, start.elapsed().as_secs_f64(), model);
+    let summary = summarise(&arguments, &first, results, start.elapsed().as_secs_f64(), model)?;
     println!(
         "{} of {} succeeded: {:.1} % (95 % interval {:.1} to {:.1}), {} wrong object, {:.1} times real time",
         summary.successes,
@@ -213,6 +226,7 @@ fn main() -> Result<()> {
         println!("  {count:>4}  {outcome}");
     }
     println!("  {:>4}  held still throughout", summary.held);
+    print_peaks(&summary);
     println!("digest {}", summary.digest);
     if let Some(path) = &arguments.json {
         if let Some(folder) = path.parent() {
@@ -222,6 +236,24 @@ fn main() -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// The largest commanded motion of each joint beside its limits.
+fn print_peaks(summary: &Summary) {
+    println!("largest commanded to any joint, beside its limit:");
+    println!("  joint  velocity, rad/s    acceleration, rad/s2  jerk, rad/s3");
+    for joint in 0..summary.max_joint_velocity_rad_s.len() {
+        let limit = |limits: &[f64]| limits.get(joint).copied().unwrap_or(f64::INFINITY);
+        println!(
+            "  {:>5}  {:>7.3} of {:<7.3}  {:>8.3} of {:<8.3}  {:>12.0}",
+            joint + 1,
+            summary.max_joint_velocity_rad_s[joint],
+            limit(&summary.joint_velocity_limit_rad_s),
+            summary.max_joint_acceleration_rad_s2[joint],
+            limit(&summary.joint_acceleration_limit_rad_s2),
+            summary.max_joint_jerk_rad_s3[joint],
+        );
+    }
 }
 
 /// Runs the episodes on several threads; each thread's model has one core for itself.
@@ -315,7 +347,7 @@ fn summarise(
     results: Vec<EpisodeResult>,
     wall_s: f64,
     model: LatencySummary,
-) -> Summary {
+) -> Result<Summary> {
     use sha2::{Digest, Sha256};
     let successes = results.iter().filter(|r| r.outcome == "success").count();
     let (wilson_low, wilson_high) = wilson::interval(successes, results.len());
@@ -328,8 +360,12 @@ fn summarise(
     for r in &results {
         hash.update(format!("{} {} {} {}\n", r.seed, r.outcome, r.decisions, r.digest));
     }
+    let peaks = results.iter().fold(Peaks::default(), |peaks, result| peaks.max(&result.peaks));
+    // As in every episode.
+    let config = Config::default();
+    let chain = load_chain(&config)?;
     let simulated_s: f64 = results.iter().map(|r| r.duration_s).sum();
-    Summary {
+    Ok(Summary {
         suite: arguments.suite.clone(),
         phrasing: arguments.instruction.clone().unwrap_or_else(|| name_of(arguments.phrasing)),
         ablation: name_of(arguments.ablation),
@@ -347,6 +383,15 @@ fn summarise(
         mean_time_to_success_s: (!times.is_empty()).then(|| times.iter().sum::<f64>() / times.len() as f64),
         decisions: results.iter().map(|r| r.decisions).sum(),
         refused: results.iter().map(|r| r.refused).sum(),
+        max_joint_velocity_rad_s: peaks.velocity_rad_s,
+        joint_velocity_limit_rad_s: chain
+            .limits()
+            .iter()
+            .map(|joint| joint.velocity_rad_s * config.limits.speed_scale)
+            .collect(),
+        max_joint_acceleration_rad_s2: peaks.acceleration_rad_s2,
+        joint_acceleration_limit_rad_s2: vec![config.limits.max_joint_acceleration_rad_s2; chain.dof()],
+        max_joint_jerk_rad_s3: peaks.jerk_rad_s3,
         digest: hash.finalize().iter().map(|b| format!("{b:02x}")).collect(),
         timing: Timing {
             wall_s,
@@ -357,5 +402,5 @@ fn summarise(
             model,
         },
         results,
-    }
+    })
 }

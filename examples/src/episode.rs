@@ -21,6 +21,7 @@ use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 use serde::Serialize;
 
+use crate::peaks::{PeakWatch, Peaks};
 use crate::translate;
 
 /// Nanoseconds since the epoch at which every simulated episode begins.
@@ -70,6 +71,8 @@ pub struct EpisodeResult {
     pub refused: u64,
     /// Simulated seconds.
     pub duration_s: f64,
+    /// The largest velocity, acceleration and jerk that were commanded.
+    pub peaks: Peaks,
     /// Hash of the world's final state.
     pub digest: String,
 }
@@ -162,6 +165,7 @@ pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
     let mut outcome = Outcome::Running;
     let mut infeasible_since_s = None;
     let mut moved = false;
+    let mut watch = PeakWatch::new(1.0 / f64::from(TICK_HZ));
     let mut time_s = 0.0;
     for tick in 0..ticks {
         let now_ns = START_NS + tick * 1_000_000_000 / u64::from(TICK_HZ);
@@ -172,7 +176,8 @@ pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
             // Where the expert has no advice its last word stands, as in the demonstrations.
             *whisper = advise(node.world(), episode.target).or(whisper.take());
         }
-        runtime.step(now_ns);
+        let command = runtime.step(now_ns);
+        watch.look(command.joints.as_ref().map(|joints| &joints.q[..]));
         node.advance(now_ns);
         outcome = task.observe(node.world(), time_s);
         let (q, _) = node.world().joints();
@@ -208,6 +213,7 @@ pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
         decisions: report.decisions,
         refused: report.audit.refused.values().sum(),
         duration_s: time_s,
+        peaks: *watch.peaks(),
         digest: node.world().digest(),
     })
 }

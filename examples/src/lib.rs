@@ -1,13 +1,19 @@
 //! What the examples share: the rig that moves the simulated arm without a model, the scripted
-//! expert's words translated into the policy's, and demonstrations.
+//! expert's words translated into the policy's, demonstrations, and what the `ik` example computes and draws.
 
+pub mod arm;
+pub mod arm_view;
+pub mod batch;
+pub mod canvas;
 pub mod casting;
 pub mod dataset;
 pub mod demo;
 pub mod episode;
 pub mod filmstrip;
+pub mod follow;
 pub mod job;
 pub mod lettering;
+pub mod peaks;
 pub mod plot;
 pub mod rig;
 pub mod stage;

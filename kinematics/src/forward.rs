@@ -131,13 +131,9 @@ impl Way {
     #[inline(always)]
     fn walk<const S: usize>(&self, q: &[f64], mut visit: impl FnMut(usize, &Frame, &Frame)) -> Frame {
         let steps = self.steps.first_chunk::<S>().unwrap_or(&[Step::NONE; S]);
-        let mut turns = [0.0; S];
-        for (turn, step) in turns.iter_mut().zip(steps) {
-            *turn = if step.slides { step.turn_rad } else { step.position(q) + step.turn_rad };
-        }
-        let turns = sin_cos(&turns);
         let mut frame = self.first;
-        for (index, (step, turn)) in steps.iter().zip(turns).enumerate() {
+        for (index, step) in steps.iter().enumerate() {
+            let turn = sin_cos(if step.slides { step.turn_rad } else { step.position(q) + step.turn_rad });
             if index > 0 {
                 frame = frame.moved(&step.slide);
                 if step.tilted {
