@@ -33,16 +33,19 @@ use crate::stop::{Brakes, MAX_STOP_TICKS, Moving, edge};
 use crate::toolspeed::{Reference, ToolSpeed};
 use crate::track::ConfigError;
 
-/// How far output and wish may differ before a limit counts as having acted, rad (or m).
+/// Output and wish that differ by no more are taken to be the same, rad (or m): what rounding may add up to while a
+/// wish rides on a limit.
 const SAME: f64 = 1e-9;
 /// A wish at rest is overshot by at most this much, rad (or m).
 const LANDING: f64 = 1e-12;
 /// Where no joint is held to be: beyond, positions would be too coarse to show a jerk. Rad (or m).
 const FURTHEST: f64 = 1e6;
-/// So near to a position bound is on the bound, rad (or m).
-const AT_THE_BOUND: f64 = 1e-13;
+/// What is cut keeps so far from the bound on its position, rad (or m), and is not cut again by its own rounding.
+const MARGIN: f64 = 1e-12;
 /// So near to the tool's speed limit is on it, as a share of it.
 const AT_THE_SPEED: f64 = 1e-4;
+/// What the tool's speed may exceed its limit by, as a share of it; what is cut does not use it.
+const TOOL_MARGIN: f64 = 5e-10;
 /// A guard sees every so-manieth tick of a stop, and its first and last.
 const GUARD_STRIDE: usize = 8;
 
@@ -153,8 +156,8 @@ struct Span {
 /// Limits position, velocity, acceleration and jerk of every joint and the speed of the tool, tick by tick.
 ///
 /// An input that keeps the limits, and whose stops would, passes through unchanged. A jump is turned into a fast
-/// motion that lands on the wish; a jump smaller than one tick's jerk, `max_jerk dt³`, cannot be told from the
-/// beginning of an allowed motion and may be overshot by as much. From outside the position limits the joints are
+/// motion that lands on the wish without overshoot (to 1e-9), if the wish was at rest before and after. Only a jump
+/// below `2 max_jerk dt³` cannot be told from the beginning of a motion in time, and may be overshot by half of that. From outside the position limits the joints are
 /// led back.
 ///
 /// Limits hold to rounding: the internal differences exactly, and what an observer computes from the positions to
@@ -170,8 +173,8 @@ pub struct JointLimiter {
     usable: bool,
     now: [Moving; MAX_DOF],
     q: Joints,
-    /// The last accepted wish, within the limits, to tell a moving one from a jump.
-    last_wish: Option<Joints>,
+    /// The last readable wish, within the limits, and its motion.
+    wish: Option<[Moving; MAX_DOF]>,
 }
 
 impl JointLimiter {
@@ -204,7 +207,7 @@ impl JointLimiter {
             usable: config.check().is_ok(),
             now: [Moving::default(); MAX_DOF],
             q,
-            last_wish: None,
+            wish: None,
         };
         limiter.reset(&q);
         limiter
@@ -224,7 +227,8 @@ impl JointLimiter {
         let furthest = Joints::from_fn(q.len(), |i| self.spans[i].ceiling.max(-self.spans[i].floor));
         self.tool = ToolSpeed::new(&self.chain, self.tool.step_m, &furthest);
         self.q = q;
-        self.last_wish = None;
+        self.wish = None;
+        self.wish = Some(self.observe(&q));
         true
     }
 
@@ -267,15 +271,14 @@ impl JointLimiter {
                 self.brakes[i].stop_change(self.now[i].step, self.now[i].change)
             });
             let mut change = stop;
-            let mut inside = self.q;
-            if let Some(wish) = &wish {
+            let inside = wish.map(|wish| self.observe(&wish));
+            if let (Some(wish), Some(inside)) = (&wish, &inside) {
                 for i in 0..stop.len() {
-                    inside[i] = wish[i].max(self.spans[i].lower).min(self.spans[i].upper);
                     change[i] = self.serve(i, wish[i], inside[i], stop[i], &mut acted);
                 }
                 change = self.blend(&stop, change, guard, &mut acted);
             }
-            self.last_wish = wish.map(|_| inside);
+            self.wish = inside;
             self.take(&change);
         } else if let Some(wish) = &wish {
             acted.velocity = wish.iter().zip(self.q.iter()).any(|(wish, q)| (wish - q).abs() > SAME);
@@ -284,15 +287,18 @@ impl JointLimiter {
     }
 
     /// The change for joint `i` that serves its wish best and keeps its own limits for good.
-    fn serve(&self, i: usize, wish: f64, inside: f64, stop: f64, acted: &mut Acted) -> f64 {
+    fn serve(&self, i: usize, wish: f64, inside: Moving, stop: f64, acted: &mut Acted) -> f64 {
         let (brakes, now) = (&self.brakes[i], self.now[i]);
         let window = brakes.window(now.step, now.change);
-        let exact = (inside - now.q) - now.step;
-        let direct = exact.max(window.0).min(window.1);
+        let exact = (inside.q - now.q) - now.step;
+        // A wish on a limit must not be cut by its own rounding: what is lost would be made good beyond the limit.
+        let rounding = 4.0 * f64::EPSILON * (now.q.abs().max(inside.q.abs()) + now.step.abs());
+        let passes = exact >= window.0 - rounding && exact <= window.1 + rounding;
+        let direct = if passes { exact } else { exact.max(window.0).min(window.1) };
         let landing = self.land(i, inside, direct, window);
         let change = self.stay_within(i, landing, stop);
         if (now.after(change).q - wish).abs() > SAME {
-            acted.position |= (wish - inside).abs() > SAME || change != landing;
+            acted.position |= (wish - inside.q).abs() > SAME || change != landing;
             acted.landing |= landing != direct;
             if direct != exact {
                 acted.acceleration |= exact.abs() > brakes.change;
@@ -304,36 +310,21 @@ impl JointLimiter {
         change
     }
 
-    /// `direct`, or what is nearest to it without overshooting the wish, seen from the wish's own motion.
-    fn land(&self, i: usize, wish: f64, direct: f64, window: (f64, f64)) -> f64 {
+    /// `direct`, or what is nearest to it without overshooting the wish, which has a motion of its own.
+    fn land(&self, i: usize, wish: Moving, direct: f64, window: (f64, f64)) -> f64 {
         let (brakes, now) = (&self.brakes[i], self.now[i]);
-        let moved = self.last_wish.map_or(0.0, |last| wish - last[i]);
-        // Faster than the joint: a jump, not a motion to keep up with.
-        let moved = if moved.abs() <= brakes.step { moved } else { 0.0 };
-        let lag = wish - moved - now.q;
-        if lag.abs() <= LANDING {
+        if self.wish.is_some_and(|last| (last[i].q - now.q).abs() <= SAME) {
             return direct;
         }
-        let seen = |change: f64| {
-            let next = now.after(change);
-            Moving { q: next.q - wish, step: next.step - moved, change }
-        };
-        let start = seen(direct);
-        if start.q * lag.signum() + brakes.travel_bound(start.step, start.change) <= 0.0 {
-            return direct;
-        }
-        let overshoot = |change: f64| {
-            let (lowest, highest) = brakes.extent(seen(change));
-            if lag > 0.0 { highest - LANDING } else { -lowest - LANDING }
-        };
+        let ahead = if wish.q - wish.step < now.q { -1.0 } else { 1.0 };
+        let overshoot = |change: f64| brakes.overshoot(now.after(change), wish, ahead) - LANDING;
         let wild = overshoot(direct);
         if wild <= 0.0 {
             return direct;
         }
-        // Brakes until the joint moves as the wish does.
-        let easing = brakes.stop_change(now.step - moved, now.change).max(window.0).min(window.1);
+        let easing = brakes.easing_change(now, wish).max(window.0).min(window.1);
         let calm = overshoot(easing);
-        if calm > 0.0 { easing } else { edge((easing, calm), (direct, wild), AT_THE_BOUND, overshoot) }
+        if calm > 0.0 { easing } else { edge((easing, calm), (direct, wild), (MARGIN, MARGIN), overshoot) }
     }
 
     /// `change`, or what is nearest to it with a stop that stays within the position limits. `stop` does.
@@ -344,7 +335,7 @@ impl JointLimiter {
             return change;
         }
         let calm = excess(stop);
-        if calm > 0.0 { stop } else { edge((stop, calm), (change, wild), AT_THE_BOUND, excess) }
+        if calm > 0.0 { stop } else { edge((stop, calm), (change, wild), (MARGIN, MARGIN), excess) }
     }
 
     /// How far the stop after `change` leaves the position limits; at most 0 if it does not.
@@ -377,7 +368,7 @@ impl JointLimiter {
         }
         let blended = |share: f64| Joints::from_fn(stop.len(), |i| stop[i] + share * (change[i] - stop[i]));
         // How far below the limits the stop keeps is not worth its simulation.
-        let share = edge((0.0, -wild), (1.0, wild), AT_THE_SPEED, |share| {
+        let share = edge((0.0, -wild), (1.0, wild), (2.0 * TOOL_MARGIN, AT_THE_SPEED), |share| {
             let tried = blended(share);
             if (0..stop.len()).any(|i| self.excess(i, tried[i]) > 0.0) {
                 return wild;
@@ -411,7 +402,7 @@ impl JointLimiter {
                 let first = reference.get_or_insert_with(|| Reference::at(&self.chain, &self.q));
                 let reference = looked_at.get_or_insert(*first);
                 let moved_m = self.tool.movement_m(&self.chain, &before, &here, &at[..n], reference);
-                worst = worst.max(moved_m / self.tool.step_m - 1.0);
+                worst = worst.max(moved_m / self.tool.step_m - 1.0 - TOOL_MARGIN);
             }
             let rests = at[..n].iter().all(Moving::is_at_rest);
             if let Some(guard) = guard {
@@ -446,6 +437,20 @@ impl JointLimiter {
             self.now[i] = next;
             self.q[i] = next.q;
         }
+    }
+
+    /// The wish within the limits, and how it moves as far as the joints could: a jump is taken for a start.
+    fn observe(&self, wish: &Joints) -> [Moving; MAX_DOF] {
+        let mut observed = [Moving::default(); MAX_DOF];
+        for (i, wish) in wish.iter().enumerate() {
+            let (span, brakes) = (&self.spans[i], &self.brakes[i]);
+            let q = wish.max(span.lower).min(span.upper);
+            let last = self.wish.map_or(Moving::at_rest(q), |last| last[i]);
+            let step = (q - last.q).max(-brakes.step).min(brakes.step);
+            let change = (step - last.step).max(-brakes.change).min(brakes.change);
+            observed[i] = Moving { q, step, change };
+        }
+        observed
     }
 
     fn readable(&self, q: &[f64]) -> Option<Joints> {

@@ -97,6 +97,49 @@ impl Brakes {
         if room >= self.full_ramp { self.change } else { ramp_start(room.max(0.0), self.jolt) }
     }
 
+    /// How far `at` at most gets ahead of `wish` if it eases into the wish's motion from here on; `ahead` is 1 if that
+    /// is upwards, −1 if downwards.
+    pub(crate) fn overshoot(&self, at: Moving, wish: Moving, ahead: f64) -> f64 {
+        let (stops, settled) = self.foresee(wish);
+        let mut seen = Moving { q: at.q - wish.q, step: at.step - settled, change: at.change };
+        let mut wish = Moving { q: 0.0, step: wish.step - settled, change: wish.change };
+        let reach = self.travel_bound(seen.step, seen.change) + self.travel_bound(wish.step, wish.change);
+        let mut most = ahead * seen.q;
+        if most + reach <= 0.0 {
+            return most + reach;
+        }
+        // Seen from the wish, the start may be at twice the step limit.
+        for _ in 0..2 * MAX_STOP_TICKS {
+            if seen.is_at_rest() && wish.change == 0.0 {
+                return most;
+            }
+            seen = seen.after(self.stop_change(seen.step, seen.change));
+            wish = wish.after(if stops {
+                self.stop_change(wish.step, wish.change)
+            } else {
+                (wish.change.abs() - self.jolt).max(0.0).copysign(wish.change)
+            });
+            most = most.max(ahead * (seen.q - wish.q));
+        }
+        f64::INFINITY
+    }
+
+    /// The change of the next tick with which a joint eases into the wish's motion.
+    pub(crate) fn easing_change(&self, at: Moving, wish: Moving) -> f64 {
+        self.stop_change(at.step - self.foresee(wish).1, at.change)
+    }
+
+    /// What the wish is taken to do next: whether it comes to rest, as a joint would, and the step that it settles at.
+    ///
+    /// A wish that brakes hard is on its way to rest; any other keeps its step when its change has run out.
+    fn foresee(&self, wish: Moving) -> (bool, f64) {
+        let change = wish.change.abs();
+        if wish.change * wish.step < 0.0 && change >= 0.5 * self.change {
+            return (true, 0.0);
+        }
+        (false, wish.step + (ramp(change, self.jolt) - change).copysign(wish.change))
+    }
+
     /// A bound on the largest step, either way, from here to rest.
     pub(crate) fn peak_bound(&self, step: f64, change: f64) -> f64 {
         let change = change.abs();
@@ -109,11 +152,10 @@ impl Brakes {
         peak * (3.0 + 0.5 * peak / self.change + (self.change + change.abs()) / self.jolt)
     }
 
-    /// Lowest and highest position from here to rest, both included; at most twice [`MAX_STOP_TICKS`] ticks.
+    /// Lowest and highest position from here to rest, both included; at most [`MAX_STOP_TICKS`] ticks.
     pub(crate) fn extent(&self, mut at: Moving) -> (f64, f64) {
         let (mut lowest, mut highest) = (at.q, at.q);
-        // A stop in the frame of a moving wish may start from twice the step limit.
-        for _ in 0..2 * MAX_STOP_TICKS {
+        for _ in 0..MAX_STOP_TICKS {
             at = at.after(self.stop_change(at.step, at.change));
             if at.is_at_rest() {
                 return (lowest, highest);
@@ -141,11 +183,18 @@ fn ramp_start(step: f64, jolt: f64) -> f64 {
     jolt * (ratio + 0.5 * ticks * (ticks + 1.0)) / (ticks + 1.0)
 }
 
-/// The value nearest to `bad` that was found to be good, between `good` and `bad`; a value is good if `excess` of it
-/// is at most 0, and near enough if it is at least `-close`. Both come with their excess. Regula falsi (Illinois
-/// variant), at most [`ROUNDS`] calls.
-pub(crate) fn edge(good: (f64, f64), bad: (f64, f64), close: f64, mut excess: impl FnMut(f64) -> f64) -> f64 {
-    let ((mut inside, mut below), (mut outside, mut above)) = (good, bad);
+/// The value nearest to `bad` that was found to be good, between `good` and `bad`, which come with their excess.
+///
+/// A value is good if its `excess` is at most `-margin`, and near enough if that is by no more than `close`. `good` is
+/// taken to be. Regula falsi (Illinois variant), at most [`ROUNDS`] calls.
+pub(crate) fn edge(
+    good: (f64, f64),
+    bad: (f64, f64),
+    (margin, close): (f64, f64),
+    mut excess: impl FnMut(f64) -> f64,
+) -> f64 {
+    let (mut inside, mut below) = (good.0, good.1 + margin);
+    let (mut outside, mut above) = (bad.0, bad.1 + margin);
     let mut last_was_good = None;
     for _ in 0..ROUNDS {
         if below >= -close {
@@ -154,7 +203,7 @@ pub(crate) fn edge(good: (f64, f64), bad: (f64, f64), close: f64, mut excess: im
         let share = below / (below - above);
         let share = if share.is_finite() { share.clamp(0.02, 0.98) } else { 0.5 };
         let middle = inside + share * (outside - inside);
-        let found = excess(middle);
+        let found = excess(middle) + margin;
         let is_good = found <= 0.0;
         if is_good {
             (inside, below) = (middle, found);
