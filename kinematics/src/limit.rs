@@ -290,7 +290,7 @@ impl JointLimiter {
     fn serve(&self, i: usize, wish: f64, inside: Moving, stop: f64, acted: &mut Acted) -> f64 {
         let (brakes, now) = (&self.brakes[i], self.now[i]);
         let window = brakes.window(now.step, now.change);
-        let exact = (inside.q - now.q) - now.step;
+        let exact = (self.target(i, inside) - now.q) - now.step;
         // A wish on a limit must not be cut by its own rounding: what is lost would be made good beyond the limit.
         let rounding = 4.0 * f64::EPSILON * (now.q.abs().max(inside.q.abs()) + now.step.abs());
         let passes = exact >= window.0 - rounding && exact <= window.1 + rounding;
@@ -308,6 +308,30 @@ impl JointLimiter {
             }
         }
         change
+    }
+
+    /// The wish itself; or, where the joint follows a moving wish but for rounding, what lets the rest fade.
+    ///
+    /// Made good at once, an error would need three times as much of the jerk limit as made it, and would grow while
+    /// the wish rides on the limit.
+    fn target(&self, i: usize, wish: Moving) -> f64 {
+        const KEPT: f64 = 0.7;
+        const KEPT_2: f64 = KEPT * KEPT;
+        const KEPT_3: f64 = KEPT * KEPT * KEPT;
+        let Some(last) = self.wish.map(|wish| wish[i]).filter(|_| !wish.is_at_rest()) else {
+            return wish.q;
+        };
+        let now = &self.now[i];
+        let behind = last.q - now.q;
+        let (slower, lazier) = (last.step - now.step, last.change - now.change);
+        if behind.abs().max(slower.abs()).max(lazier.abs()) > SAME {
+            return wish.q;
+        }
+        // All three poles of the error at `KEPT`.
+        wish.q
+            - behind * (3.0 * KEPT - 3.0 * KEPT_2 + KEPT_3)
+            - slower * (3.0 * KEPT_2 - 2.0 * KEPT_3)
+            - lazier * KEPT_3
     }
 
     /// `direct`, or what is nearest to it without overshooting the wish, which has a motion of its own.

@@ -101,8 +101,6 @@ impl Observer {
 /// Whatever one might send.
 struct Torment {
     random: Random,
-    /// Leaves out what reverses from tick to tick.
-    tame: bool,
     kind: u64,
     from: Vec<f64>,
     to: Vec<f64>,
@@ -112,22 +110,11 @@ struct Torment {
 
 impl Torment {
     fn new(seed: u64) -> Self {
-        Self {
-            random: Random(seed),
-            tame: false,
-            kind: 0,
-            from: Vec::new(),
-            to: Vec::new(),
-            tick: 0.0,
-            rate: 0.0,
-        }
+        Self { random: Random(seed), kind: 0, from: Vec::new(), to: Vec::new(), tick: 0.0, rate: 0.0 }
     }
 
     fn change_mind(&mut self, chain: &Chain) {
         self.kind = self.random.bits() % 11;
-        if self.tame && matches!(self.kind, 2 | 3 | 6 | 7) {
-            self.kind = 0;
-        }
         (self.from, self.to) = (self.random.configuration(chain), self.random.configuration(chain));
         if self.random.bits().is_multiple_of(3) {
             // Limit to limit.
@@ -205,7 +192,7 @@ fn any_config(random: &mut Random) -> LimiterConfig {
         dt_s: pick(random, &[1.0 / 60.0, 1.0 / 240.0, 1e-3]),
         velocity_scale: pick(random, &[1.0, 0.3]),
         max_acceleration_rad_s2: pick(random, &[2.0, 10.0, 50.0, f64::INFINITY]),
-        max_jerk_rad_s3: pick(random, &[30.0, 500.0, 2000.0, 20_000.0, f64::INFINITY]),
+        max_jerk_rad_s3: pick(random, &[50.0, 500.0, 2000.0, 20_000.0, f64::INFINITY]),
         max_tool_speed_m_s: pick(random, &[0.05, 0.25, 1.0, f64::INFINITY]),
     }
 }
@@ -260,14 +247,13 @@ proptest! {
         let (mut first, chain, start) = at_rest(&robot, config, &mut Random(seed));
         let mut second = JointLimiter::new(chain.clone(), config);
         prop_assert!(second.reset(&start));
-        // Riding on the limits up and down multiplies rounding, as what is cut off is made good in the next tick.
-        let mut torment = Torment { tame: true, ..Torment::new(seed) };
+        let mut torment = Torment::new(seed);
         for tick in 0..600 {
             let wish = torment.next(&first, &chain, &config);
             let once = first.limit(&wish);
             let twice = second.limit(&once.q);
             let change = furthest(&once.q, &twice.q);
-            prop_assert!(change < 1e-6, "tick {}: changed by {}, {:?}, {:?}", tick, change, twice.acted, config);
+            prop_assert!(change < 1e-9, "tick {}: changed by {}, {:?}, {:?}", tick, change, twice.acted, config);
         }
     }
 
@@ -300,7 +286,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
     fn a_jump_arrives_without_overshoot_and_in_time(robot in any_robot(), seed: u64, scale in -6.0_f64..0.0) {
