@@ -157,12 +157,13 @@ struct Span {
 ///
 /// An input that keeps the limits, and whose stops would, passes through unchanged. A jump is turned into a fast
 /// motion that lands on the wish without overshoot (to 1e-9), if the wish was at rest before and after. Only a jump
-/// below `2 max_jerk dt³` cannot be told from the beginning of a motion in time, and may be overshot by half of that. From outside the position limits the joints are
-/// led back.
+/// below `2 max_jerk dt³` cannot be told from the beginning of a motion in time, and may be overshot by half of
+/// that. From outside the position limits the joints are led back. A wish should be as fine as the limits: noise of
+/// `e` between ticks looks like a speed of `e / dt` and an acceleration of `e / dt²`.
 ///
-/// Limits hold to rounding: the internal differences exactly, and what an observer computes from the positions to
-/// the 2⁻⁵³ of relative precision that each position has (a jerk to `4·2⁻⁵² q / dt³`). A position inside
-/// its limits never leaves them, not by one bit. A joint without position limits stays within 10⁶ rad.
+/// Limits hold but for rounding: 1e-9 of the limit, and what the 2⁻⁵³ of relative precision that each position has
+/// makes of the differences that an observer computes (of a jerk, `4·2⁻⁵² q / dt³`). A position inside its limits
+/// never leaves them, not by one bit. A joint without position limits stays within 10⁶ rad.
 #[derive(Clone, Debug)]
 pub struct JointLimiter {
     chain: Chain,
@@ -246,9 +247,9 @@ impl JointLimiter {
 
     /// The allowed positions for this tick that serve `desired` best.
     ///
-    /// Work is bounded: per joint up to 26 simulated stops, for all joints together up to 11 with at most two
-    /// forward kinematics a tick, none longer than 4096 ticks (about `velocity / acceleration / dt`). Most ticks
-    /// need none of them, because a bound shows that the stop is harmless.
+    /// Work is bounded: up to 28 simulated stops per joint and 13 of all joints together, these with at most two
+    /// forward kinematics a tick; a stop takes about `velocity / (acceleration dt)` ticks, and never more than 4096
+    /// (8192 seen from a moving wish). Most ticks need no simulation, because a bound shows that the stop is harmless.
     pub fn limit(&mut self, desired: &[f64]) -> Limited {
         self.advance(desired, None)
     }
