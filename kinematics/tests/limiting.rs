@@ -418,6 +418,23 @@ proptest! {
 const DIP_M: f64 = 0.02;
 
 #[test]
+#[ignore = "takes a minute; run it with --ignored --nocapture after a change to the limiter"]
+fn a_million_ticks_of_everything() {
+    let mut random = Random(5);
+    let mut worst = Worst::default();
+    for _ in 0..200 {
+        let config = any_config(&mut random);
+        let robot = ROBOTS[(random.bits() % 4) as usize];
+        let seen = torment(&robot, config, random.bits(), 5000);
+        worst.velocity = worst.velocity.max(seen.velocity);
+        worst.acceleration = worst.acceleration.max(seen.acceleration);
+        worst.jerk = worst.jerk.max(seen.jerk);
+        worst.tool = worst.tool.max(seen.tool);
+    }
+    println!("largest shares of the limits: {worst:?}");
+}
+
+#[test]
 fn equal_inputs_give_equal_bits() {
     let run = || {
         let config = LimiterConfig { max_tool_speed_m_s: 0.3, ..LimiterConfig::default() };
