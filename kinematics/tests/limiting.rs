@@ -1,5 +1,6 @@
 //! The limiter keeps every limit for every input, and changes nothing that keeps them already.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "the long run reports what it saw")]
 
 mod common;
 
