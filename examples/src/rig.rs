@@ -2,7 +2,7 @@
 //! targets directly: what demonstrations are recorded with.
 
 use anyhow::{Result, anyhow};
-use reflexarc_kinematics::limit::JointLimiter;
+use reflexarc_kinematics::limit::{JointLimiter, LimiterConfig};
 use reflexarc_kinematics::track::{Tracker, TrackerConfig};
 use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF, Chain, ik};
 use reflexarc_sim::expert::{base_from_grasp, fold_yaw, tool_yaw};
@@ -50,7 +50,13 @@ impl Rig {
         }
         let world = World::new(scene, ARM7_URDF, &q_rad, width_m, solver_iterations)?;
         let config = TrackerConfig { dt_s: 1.0 / TICK_HZ, ..TrackerConfig::default() };
-        let mut limiter = JointLimiter::new(chain.limits(), 1.0 / TICK_HZ, config.max_acceleration_rad_s2);
+        let limits = LimiterConfig {
+            dt_s: 1.0 / TICK_HZ,
+            max_acceleration_rad_s2: config.max_acceleration_rad_s2,
+            max_tool_speed_m_s: config.max_tool_speed_m_s,
+            ..LimiterConfig::default()
+        };
+        let mut limiter = JointLimiter::new(chain.clone(), limits);
         limiter.reset(&q_rad);
         let mut tracker = Tracker::new(chain.clone(), config, &ARM7_HOME_RAD);
         tracker.reset(&q_rad);

@@ -213,6 +213,30 @@ impl Chain {
             .all(|step| !step.slides && step.scale.abs() == 1.0)
     }
 
+    /// For each joint a bound on how far the tip's origin moves per movement of the joint, m per rad (or m): the
+    /// length of the chain beyond it, stretched out. `furthest` bounds each joint's distance from zero.
+    ///
+    /// Times the sum of all joints' movements it also bounds how much the joint's linear Jacobian column changes.
+    /// That is why no lever is below 1 in a chain that slides, and why all grow where one joint moves several.
+    pub(crate) fn lever_bounds_m(&self, furthest: &[f64]) -> [f64; MAX_DOF] {
+        let steps = self.way.steps();
+        let least_m = if steps.iter().any(|step| step.slides) { 1.0 } else { 0.0 };
+        let (mut levers_m, mut moves) = ([0.0; MAX_DOF], [0.0_f64; MAX_DOF]);
+        let mut beyond_m = self.way.last_from_tip.translation.norm();
+        for step in steps.iter().rev() {
+            let lever_m = if step.slides { 1.0 } else { beyond_m.max(least_m) };
+            levers_m[step.variable] += step.scale.abs() * lever_m;
+            moves[step.variable] += step.scale.abs();
+            beyond_m += step.slide.norm();
+            if step.slides {
+                let furthest = furthest.get(step.variable).copied().unwrap_or(0.0);
+                beyond_m += step.scale.abs() * furthest + step.offset.abs();
+            }
+        }
+        let most_moves = moves.into_iter().fold(1.0, f64::max);
+        levers_m.map(|lever_m| lever_m * most_moves)
+    }
+
     pub(crate) fn tip_frame(&self, q: &[f64]) -> Frame {
         with_step_count!(self.way, Way::tip(&self.way, q))
     }

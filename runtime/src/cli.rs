@@ -181,11 +181,12 @@ fn check(common: Common) -> Result<u8> {
     println!("rates        {} decisions/s, {} commands/s", config.rates.mind_hz, config.rates.reflex_hz);
     println!("senses       {}", Senses::names(&config.senses).join(", "));
     println!(
-        "limits       tool {} m/s in the box {:?} to {:?} m, joints {} rad/s², grip {} N",
+        "limits       tool {} m/s in the box {:?} to {:?} m, joints {} rad/s² and {} rad/s³, grip {} N",
         limits.max_tool_speed_m_s,
         limits.workspace_min_m,
         limits.workspace_max_m,
         limits.max_joint_acceleration_rad_s2,
+        limits.max_joint_jerk_rad_s3,
         limits.grip_force_n
     );
     println!(

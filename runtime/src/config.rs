@@ -138,6 +138,8 @@ pub struct LimitConfig {
     pub max_tool_turn_rad_s: f64,
     /// Largest acceleration of any joint, rad/s².
     pub max_joint_acceleration_rad_s2: f64,
+    /// Largest jerk of any joint, rad/s³. Less is gentler and slower by about acceleration / jerk.
+    pub max_joint_jerk_rad_s3: f64,
     /// Strongest grip that may be commanded, N.
     pub grip_force_n: f64,
     /// Fastest change of the gripper's opening, m/s.
@@ -254,6 +256,7 @@ impl Default for LimitConfig {
             max_tool_speed_m_s: 0.5,
             max_tool_turn_rad_s: 2.0,
             max_joint_acceleration_rad_s2: 10.0,
+            max_joint_jerk_rad_s3: 2000.0,
             grip_force_n: 40.0,
             gripper_speed_m_s: 0.2,
             pad_force_n: 60.0,

@@ -145,6 +145,7 @@ impl Config {
         within("limits.max_tool_speed_m_s", limits.max_tool_speed_m_s, 0.001, 5.0)?;
         within("limits.max_tool_turn_rad_s", limits.max_tool_turn_rad_s, 0.001, 20.0)?;
         within("limits.max_joint_acceleration_rad_s2", limits.max_joint_acceleration_rad_s2, 0.1, 200.0)?;
+        within("limits.max_joint_jerk_rad_s3", limits.max_joint_jerk_rad_s3, 1.0, 1e6)?;
         within("limits.grip_force_n", limits.grip_force_n, 0.0, 500.0)?;
         within("limits.gripper_speed_m_s", limits.gripper_speed_m_s, 0.001, 2.0)?;
         within("limits.pad_force_n", limits.pad_force_n, 0.1, 1000.0)?;

@@ -1,18 +1,18 @@
 //! Commanded motion: where the joints are told to be, how they brake, and where the tool may go.
 //!
 //! All motion of the arm passes through [`Motion::move_to`] or [`Motion::brake`], and every command
-//! through the joint limiter, which comes last. So position, velocity and acceleration limits hold
-//! whatever was asked for.
+//! through the joint limiter, which comes last. So position, velocity, acceleration and jerk of every
+//! joint and the speed of the tool keep their limits whatever was asked for.
 //!
-//! The workspace: a move is allowed only if the way on which the joints would come to rest after
-//! it stays inside the box, or at least goes no further outside than the tool is now. Otherwise the
-//! arm brakes, which the previous tick's check made safe. The way is sampled, and between samples the
-//! tool may bulge out of the box by a little; [`WORKSPACE_SLACK_M`] is tested to cover it.
+//! The workspace: a move is allowed only if the limiter's stop after it stays inside the box, or at
+//! least goes no further outside than the tool is now. Otherwise the limiter takes back as much of the
+//! move as it needs to. It looks at every eighth tick of the stop, and between looks the tool may bulge
+//! out of the box by a little; [`WORKSPACE_SLACK_M`] is tested to cover it.
 
 use nalgebra::{Isometry3, Vector3};
-use reflexarc_kinematics::limit::{JointLimiter, Limited};
+use reflexarc_kinematics::limit::{JointLimiter, Limited, LimiterConfig};
 use reflexarc_kinematics::track::{Tracker, TrackerConfig};
-use reflexarc_kinematics::{Chain, JointLimits, Joints};
+use reflexarc_kinematics::{Chain, Joints};
 
 use crate::config::Config;
 
@@ -20,8 +20,6 @@ use crate::config::Config;
 pub const WORKSPACE_SLACK_M: f64 = 0.01;
 /// So far outside does not count: a tool on its way along a face of the box wavers, m.
 const FACE_M: f64 = 1e-3;
-/// Poses looked at on the way to rest, the last one being rest itself.
-const BRAKING_SAMPLES: u32 = 4;
 
 /// The commanded state of the arm.
 #[derive(Clone, Debug)]
@@ -30,7 +28,6 @@ pub struct Motion {
     tracker: Tracker,
     limiter: JointLimiter,
     dt_s: f64,
-    acceleration_rad_s2: f64,
     low_m: Vector3<f64>,
     high_m: Vector3<f64>,
     q: Joints,
@@ -44,11 +41,6 @@ impl Motion {
     pub fn new(chain: Chain, config: &Config) -> Self {
         let limits = &config.limits;
         let dt_s = config.dt_s();
-        let scaled: Vec<JointLimits> = chain
-            .limits()
-            .iter()
-            .map(|joint| JointLimits { velocity_rad_s: joint.velocity_rad_s * limits.speed_scale, ..*joint })
-            .collect();
         let settings = TrackerConfig {
             dt_s,
             velocity_scale: limits.speed_scale,
@@ -57,12 +49,18 @@ impl Motion {
             max_acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
             ..TrackerConfig::default()
         };
+        let bounds = LimiterConfig {
+            dt_s,
+            velocity_scale: limits.speed_scale,
+            max_acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
+            max_jerk_rad_s3: limits.max_joint_jerk_rad_s3,
+            max_tool_speed_m_s: limits.max_tool_speed_m_s,
+        };
         let posture = chain.clamp(&config.robot.posture_rad);
         let mut motion = Self {
             tracker: Tracker::new(chain.clone(), settings, &posture),
-            limiter: JointLimiter::new(&scaled, dt_s, limits.max_joint_acceleration_rad_s2),
+            limiter: JointLimiter::new(chain.clone(), bounds),
             dt_s,
-            acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
             low_m: Vector3::from(limits.workspace_min_m),
             high_m: Vector3::from(limits.workspace_max_m),
             q: posture,
@@ -124,20 +122,13 @@ impl Motion {
     /// One tick towards a pose of the tool.
     pub fn move_to(&mut self, base_from_target: &Isometry3<f64>) {
         let step = self.tracker.step(&self.q, base_from_target);
-        // Tried on a copy (a few hundred bytes), so that what is judged is what would be commanded.
-        let mut limiter = self.limiter.clone();
-        let out = limiter.limit(&step.q_next);
-        let outside_m = self.braking_outside_m(&out.q, &self.velocities(&out.q));
         // Compared with where the tool is now, not with what was accepted before: a bulge that the
-        // samples missed must not become the next tick's allowance.
-        let tool_m = self.chain.base_from_tip(&self.q).translation.vector;
-        let allowed_m = outside_box_m(&tool_m, &self.low_m, &self.high_m).max(FACE_M);
-        if outside_m > allowed_m {
-            self.brake();
-            self.limited = true;
-            return;
-        }
-        self.limiter = limiter;
+        // looks missed must not become the next tick's allowance.
+        let allowed_m = self.outside_m(&self.q).max(FACE_M);
+        let (chain, low_m, high_m) = (&self.chain, &self.low_m, &self.high_m);
+        let out = self.limiter.limit_guarded(&step.q_next, |q| {
+            outside_box_m(&chain.base_from_tip(q).translation.vector, low_m, high_m) <= allowed_m
+        });
         self.take(&out);
     }
 
@@ -168,31 +159,13 @@ impl Motion {
     }
 
     fn take(&mut self, out: &Limited) {
-        self.limited = out.clamped || out.rejected_non_finite;
-        self.qd = self.velocities(&out.q);
+        self.limited = out.acted.any();
+        self.qd = self.limiter.velocity();
         self.q = out.q;
     }
 
-    /// Velocities of a tick that ends at `q`, rad/s.
-    fn velocities(&self, q: &Joints) -> Joints {
-        Joints::from_fn(q.len(), |i| (q[i] - self.q[i]) / self.dt_s)
-    }
-
-    /// The furthest that the tool gets out of the box while all joints brake from here, m.
-    fn braking_outside_m(&self, q: &Joints, qd: &Joints) -> f64 {
-        let fastest_rad_s = qd.iter().fold(0.0_f64, |fastest, qd| fastest.max(qd.abs()));
-        let rest_s = fastest_rad_s / self.acceleration_rad_s2;
-        let samples = if rest_s > 0.0 { BRAKING_SAMPLES } else { 1 };
-        (1..=samples).fold(0.0_f64, |worst_m, sample| {
-            let elapsed_s = rest_s * f64::from(sample) / f64::from(samples);
-            let at = Joints::from_fn(q.len(), |i| {
-                let braking_s = elapsed_s.min(qd[i].abs() / self.acceleration_rad_s2);
-                let lost = 0.5 * self.acceleration_rad_s2 * braking_s * braking_s;
-                q[i] + (qd[i].abs() * braking_s - lost).copysign(qd[i])
-            });
-            let tool_m = self.chain.base_from_tip(&at).translation.vector;
-            worst_m.max(outside_box_m(&tool_m, &self.low_m, &self.high_m))
-        })
+    fn outside_m(&self, q: &Joints) -> f64 {
+        outside_box_m(&self.chain.base_from_tip(q).translation.vector, &self.low_m, &self.high_m)
     }
 }
 
@@ -264,19 +237,22 @@ mod tests {
     }
 
     #[test]
-    fn braking_ends_at_rest_within_the_acceleration_limit() {
+    fn braking_ends_at_rest_within_the_limits() {
         let mut motion = motion();
         for _ in 0..60 {
             motion.move_to(&base_from_tool([0.6, -0.2, 0.1], 1.0));
         }
         assert!(!motion.at_rest());
         let mut last = *motion.qd();
+        // A joint that was speeding up goes on doing so for as long as its jerk limit takes.
+        let run_on_rad_s = 10.0 * 10.0 / (2.0 * 2000.0);
+        let most: Vec<f64> = last.iter().map(|qd| qd.abs() + run_on_rad_s).collect();
         let mut ticks = 0;
         while !motion.at_rest() {
             motion.brake();
-            for (now, before) in motion.qd().iter().zip(last.iter()) {
+            for ((now, before), most) in motion.qd().iter().zip(last.iter()).zip(&most) {
                 assert!((now - before).abs() <= 10.0 / 240.0 + 1e-6);
-                assert!(now.abs() <= before.abs() + 1e-9);
+                assert!(now.abs() <= *most);
             }
             last = *motion.qd();
             ticks += 1;

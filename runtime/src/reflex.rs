@@ -142,8 +142,9 @@ impl Reflex {
         self.motion.at_rest()
     }
 
-    /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step and ten forward
-    /// kinematics.
+    /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step and one of the limiter
+    /// ([`reflexarc_kinematics::limit::JointLimiter::limit`]), which looks at the workspace at every
+    /// eighth tick of at most thirteen stops.
     pub fn tick(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Command {
         if let (Mode::Stopped(_), Gate::Open | Gate::NotEnabled) = (self.mode, gate) {
             // After a stop the arm may stand anywhere: begin again from what is measured.

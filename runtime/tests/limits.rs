@@ -72,6 +72,7 @@ proptest! {
         let outside_at_start_m = outside_box_m(&chain.base_from_tip(&q).translation.vector, &low_m, &high_m);
         let mut width_m = 0.05;
         let mut last: Option<JointCommand> = None;
+        let mut acceleration_before = Joints::zeros(7);
         let mut tick = 0;
         for (said, ticks) in said {
             for _ in 0..ticks {
@@ -111,9 +112,15 @@ proptest! {
                     prop_assert!(joints.qd[i].abs() <= joint.velocity_rad_s * limits.speed_scale + 1e-9, "speed of joint {i}");
                     let change = (joints.qd[i] - before[i]).abs();
                     prop_assert!(change <= limits.max_joint_acceleration_rad_s2 * dt_s + 1e-6, "acceleration of joint {i}: {}", change / dt_s);
+                    let acceleration = (joints.qd[i] - before[i]) / dt_s;
+                    let jerk = (acceleration - acceleration_before[i]) / dt_s;
+                    prop_assert!(jerk.abs() <= limits.max_joint_jerk_rad_s3 + 1e-6, "jerk of joint {i}: {jerk}");
+                    acceleration_before[i] = acceleration;
                     prop_assert!((joints.q[i] - q[i]).abs() <= joint.velocity_rad_s * dt_s + 1e-9);
                 }
                 let tool_m = chain.base_from_tip(&joints.q).translation.vector;
+                let moved_m = (tool_m - chain.base_from_tip(&q).translation.vector).norm();
+                prop_assert!(moved_m <= limits.max_tool_speed_m_s * dt_s + 1e-9, "tool at {} m/s", moved_m / dt_s);
                 let outside_m = outside_box_m(&tool_m, &low_m, &high_m);
                 prop_assert!(outside_m <= outside_at_start_m + WORKSPACE_SLACK_M, "{outside_m} m outside");
                 prop_assert!((0.0..=0.08).contains(&joints.gripper_width_m));
