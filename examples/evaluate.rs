@@ -75,7 +75,7 @@ enum Ablation {
   max_joint_velocity_rad_s, max_joint_acceleration_rad_s2, max_joint_jerk_rad_s3
                    the largest that was commanded to each joint in any episode, by finite
                    differences of consecutive commands
-  joint_velocity_limit_rad_s, joint_acceleration_limit_rad_s2
+  joint_velocity_limit_rad_s, joint_acceleration_limit_rad_s2, joint_jerk_limit_rad_s3
                    what the runtime's configuration and the robot's description allow
   digest           hash over all episodes' results and final states
   results          for each episode: seed, instruction, outcome, time_to_success_s, ...
@@ -146,6 +146,7 @@ struct Summary {
     max_joint_acceleration_rad_s2: [f64; 7],
     joint_acceleration_limit_rad_s2: Vec<f64>,
     max_joint_jerk_rad_s3: [f64; 7],
+    joint_jerk_limit_rad_s3: Vec<f64>,
     digest: String,
     results: Vec<EpisodeResult>,
     timing: Timing,
@@ -245,13 +246,14 @@ fn print_peaks(summary: &Summary) {
     for joint in 0..summary.max_joint_velocity_rad_s.len() {
         let limit = |limits: &[f64]| limits.get(joint).copied().unwrap_or(f64::INFINITY);
         println!(
-            "  {:>5}  {:>7.3} of {:<7.3}  {:>8.3} of {:<8.3}  {:>12.0}",
+            "  {:>5}  {:>7.3} of {:<7.3}  {:>8.3} of {:<8.3}  {:>6.0} of {:<6.0}",
             joint + 1,
             summary.max_joint_velocity_rad_s[joint],
             limit(&summary.joint_velocity_limit_rad_s),
             summary.max_joint_acceleration_rad_s2[joint],
             limit(&summary.joint_acceleration_limit_rad_s2),
             summary.max_joint_jerk_rad_s3[joint],
+            limit(&summary.joint_jerk_limit_rad_s3),
         );
     }
 }
@@ -392,6 +394,7 @@ fn summarise(
         max_joint_acceleration_rad_s2: peaks.acceleration_rad_s2,
         joint_acceleration_limit_rad_s2: vec![config.limits.max_joint_acceleration_rad_s2; chain.dof()],
         max_joint_jerk_rad_s3: peaks.jerk_rad_s3,
+        joint_jerk_limit_rad_s3: vec![config.limits.max_joint_jerk_rad_s3; chain.dof()],
         digest: hash.finalize().iter().map(|b| format!("{b:02x}")).collect(),
         timing: Timing {
             wall_s,

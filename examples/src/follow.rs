@@ -176,6 +176,7 @@ impl Followed {
 #[must_use]
 pub fn follow(arm: &Arm, start: &[f64], wanted: Vec<Isometry3<f64>>, rate_hz: u32, task: Task) -> Followed {
     let config = TrackerConfig {
+        task,
         dt_s: 1.0 / f64::from(rate_hz),
         follow_target_velocity: true,
         ..TrackerConfig::default()

@@ -4,6 +4,7 @@
 //! be given several times) only a part. Without the Python peers the rest still runs, and says so.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
+mod collision;
 #[path = "../../tests/common/mod.rs"]
 #[allow(clippy::unwrap_used, reason = "shared with the tests: robots that are known to load")]
 mod common;
@@ -31,12 +32,22 @@ pub(crate) struct Size {
     slow_goals: usize,
     /// Ticks of our tracker over all paths.
     ticks: usize,
+    /// Goals that collide, over all arms.
+    colliding_goals: usize,
     /// Passes over the batch of forward kinematics.
     passes: usize,
 }
 
-const FULL: Size = Size { goals: 10_000, fast_goals: 2000, slow_goals: 500, ticks: 1_000_000, passes: 2000 };
-const QUICK: Size = Size { goals: 2000, fast_goals: 400, slow_goals: 100, ticks: 100_000, passes: 200 };
+const FULL: Size = Size {
+    goals: 10_000,
+    fast_goals: 2000,
+    slow_goals: 500,
+    ticks: 1_000_000,
+    colliding_goals: 10_000,
+    passes: 2000,
+};
+const QUICK: Size =
+    Size { goals: 2000, fast_goals: 400, slow_goals: 100, ticks: 100_000, colliding_goals: 400, passes: 200 };
 
 struct Arguments {
     size: Size,
@@ -108,6 +119,9 @@ fn main() -> Result<(), Failure> {
     }
     if wants('B') {
         tracking::report(&subjects, &paths, &answers, &size, &mut verdicts);
+    }
+    if wants('C') {
+        collision::report(&size, &mut verdicts)?;
     }
     if wants('D') {
         forward::report(&workshop, &subjects, &answers, &size, &mut verdicts)?;

@@ -98,8 +98,9 @@ fn breaks(value: f64, limit: f64) -> bool {
 }
 
 /// The tracker's settings for these paths: all of the joints' speed, and targets that move.
-fn settings(rate_hz: u32) -> TrackerConfig {
+fn settings(subject: &Subject, rate_hz: u32) -> TrackerConfig {
     TrackerConfig {
+        task: subject.task(),
         dt_s: 1.0 / f64::from(rate_hz),
         velocity_scale: 1.0,
         max_tool_speed_m_s: 5.0,
@@ -113,7 +114,7 @@ fn settings(rate_hz: u32) -> TrackerConfig {
 
 /// Our tracker, round after round, for at least `ticks` ticks.
 fn ours(subject: &Subject, path: &Path, ticks: usize) -> (Seen, Vec<f64>) {
-    let mut tracker = Tracker::new(subject.chain.clone(), settings(path.rate_hz), &path.start);
+    let mut tracker = Tracker::new(subject.chain.clone(), settings(subject, path.rate_hz), &path.start);
     tracker.reset(&path.start);
     let mut judge = Judge::new(subject, path.rate_hz, &path.start);
     let mut q = path.start.clone();
