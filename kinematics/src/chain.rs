@@ -48,17 +48,13 @@ impl JointLimits {
 
 /// The 6×N world-aligned Jacobian of a chain's tip: rows 0–2 linear (m per joint unit), rows 3–5 angular
 /// (rad per joint unit), both along the axes of the base, taken at the tip's origin.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Jacobian {
     columns: [Vector6<f64>; MAX_DOF],
     dof: usize,
 }
 
 impl Jacobian {
-    fn zeros(dof: usize) -> Self {
-        Self { columns: [Vector6::zeros(); MAX_DOF], dof }
-    }
-
     /// Number of columns.
     #[must_use]
     pub fn dof(&self) -> usize {
@@ -166,9 +162,14 @@ impl Chain {
     /// [`Chain::base_from_tip`].
     #[must_use]
     pub fn jacobian(&self, q: &[f64]) -> (IsometryMatrix3<f64>, Jacobian) {
-        let mut jacobian = Jacobian::zeros(self.dof());
-        let tip = with_step_count!(self.way, Way::tip_and_jacobian(&self.way, q, &mut jacobian.columns));
-        (tip.to_isometry_matrix(), jacobian)
+        let mut jacobian = Jacobian::default();
+        (self.jacobian_into(q, &mut jacobian), jacobian)
+    }
+
+    /// [`Chain::jacobian`] with the Jacobian in a place of the caller's: copying it would cost a quarter of the
+    /// whole.
+    pub fn jacobian_into(&self, q: &[f64], jacobian: &mut Jacobian) -> IsometryMatrix3<f64> {
+        self.tip_and_jacobian(q, jacobian).to_isometry_matrix()
     }
 
     /// `q` brought to the chain's length and into its limits; a missing or NaN entry becomes the middle of its
@@ -241,10 +242,9 @@ impl Chain {
         with_step_count!(self.way, Way::tip(&self.way, q))
     }
 
-    pub(crate) fn tip_and_jacobian(&self, q: &[f64]) -> (Frame, Jacobian) {
-        let mut jacobian = Jacobian::zeros(self.dof());
-        let tip = with_step_count!(self.way, Way::tip_and_jacobian(&self.way, q, &mut jacobian.columns));
-        (tip, jacobian)
+    pub(crate) fn tip_and_jacobian(&self, q: &[f64], jacobian: &mut Jacobian) -> Frame {
+        jacobian.dof = self.dof();
+        with_step_count!(self.way, Way::tip_and_jacobian(&self.way, q, &mut jacobian.columns))
     }
 
     /// Name, number of moving joints before, and frame after those, of the links from base to tip.

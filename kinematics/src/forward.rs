@@ -7,6 +7,7 @@
 //! for axes that are almost parallel.
 
 use nalgebra::{Matrix3, Vector3, Vector6};
+use wide::f64x4;
 
 use crate::frame::Frame;
 use crate::joints::MAX_DOF;
@@ -129,10 +130,9 @@ impl Way {
 
     /// Walks the way. Calls `visit` with each step's index, and the frames before and after its motion.
     #[inline(always)]
-    fn walk<const S: usize>(&self, q: &[f64], mut visit: impl FnMut(usize, &Frame, &Frame)) -> Frame {
-        let steps = self.steps.first_chunk::<S>().unwrap_or(&[Step::NONE; S]);
-        let mut frame = self.first;
-        for (index, step) in steps.iter().enumerate() {
+    fn walk<const S: usize>(&self, q: &[f64], mut visit: impl FnMut(usize, &Columns, &Columns)) -> Columns {
+        let mut frame = Columns::of(&self.first);
+        for (index, step) in self.first_steps::<S>().iter().enumerate() {
             let turn = sin_cos(if step.slides { step.turn_rad } else { step.position(q) + step.turn_rad });
             if index > 0 {
                 frame = frame.moved(&step.slide);
@@ -152,35 +152,39 @@ impl Way {
 
     /// Base from tip.
     pub(crate) fn tip<const S: usize>(&self, q: &[f64]) -> Frame {
-        self.walk::<S>(q, |_, _, _| {}).then(&self.last_from_tip)
+        self.walk::<S>(q, |_, _, _| {}).then(&self.last_from_tip).frame()
     }
 
-    /// Base from tip. Adds the motion of every joint to the columns of the Jacobian, which must be zero.
+    /// Base from tip, and the columns of its Jacobian.
     pub(crate) fn tip_and_jacobian<const S: usize>(
         &self,
         q: &[f64],
         columns: &mut [Vector6<f64>; MAX_DOF],
     ) -> Frame {
-        let mut axes = [(Vector3::zeros(), Vector3::zeros()); S];
-        let last = self.walk::<S>(q, |index, still, _| {
-            axes[index] = (still.rotation.column(2).into_owned(), still.translation);
-        });
+        let mut axes = [(f64x4::ZERO, f64x4::ZERO); S];
+        let last = self.walk::<S>(q, |index, still, _| axes[index] = (still.z, still.origin));
         let tip = last.then(&self.last_from_tip);
-        for (index, (axis, origin)) in axes.iter().enumerate() {
-            let step = &self.steps[index];
-            let (linear, angular) = if step.slides {
-                (*axis, Vector3::zeros())
+        let steps = self.first_steps::<S>();
+        let motion = |index: usize| {
+            let (axis, origin) = axes[index];
+            let ([x, y, z, _], [a, b, c, _]) = (axis.to_array(), (tip.origin - origin).to_array());
+            if steps[index].slides {
+                Vector6::new(x, y, z, 0.0, 0.0, 0.0)
             } else {
-                (axis.cross(&(tip.translation - origin)), *axis)
-            };
-            let motion = Vector6::new(linear.x, linear.y, linear.z, angular.x, angular.y, angular.z);
-            if self.plain {
-                columns[index] = motion;
-            } else {
-                columns[step.variable] += motion * step.scale;
+                Vector6::new(y * c - z * b, z * a - x * c, x * b - y * a, x, y, z)
+            }
+        };
+        if self.plain {
+            for (index, column) in columns.iter_mut().enumerate().take(S) {
+                *column = motion(index);
+            }
+        } else {
+            *columns = [Vector6::zeros(); MAX_DOF];
+            for (index, step) in steps.iter().enumerate() {
+                columns[step.variable] += motion(index) * step.scale;
             }
         }
-        tip
+        tip.frame()
     }
 
     /// Base from the frame after each stage's motion; the identity beyond the last.
@@ -189,9 +193,76 @@ impl Way {
         self.walk::<S>(q, |index, _, frame| {
             // Without what belongs to the next joint.
             let (sine, cosine) = self.steps[index].ahead;
-            after[index] = frame.turned_about_z((-sine, cosine));
+            after[index] = frame.turned_about_z((-sine, cosine)).frame();
         });
         after
+    }
+
+    /// The steps, as many as were counted.
+    #[inline(always)]
+    fn first_steps<const S: usize>(&self) -> &[Step; S] {
+        self.steps.first_chunk().unwrap_or(&[Step::NONE; S])
+    }
+}
+
+/// A frame as columns of four numbers, of which the last is idle: they fill vector registers.
+#[derive(Clone, Copy)]
+struct Columns {
+    x: f64x4,
+    y: f64x4,
+    z: f64x4,
+    origin: f64x4,
+}
+
+impl Columns {
+    #[inline(always)]
+    fn of(frame: &Frame) -> Self {
+        let r = &frame.rotation;
+        let column = |k: usize| f64x4::new([r[(0, k)], r[(1, k)], r[(2, k)], 0.0]);
+        let [a, b, c] = frame.translation.into();
+        Self { x: column(0), y: column(1), z: column(2), origin: f64x4::new([a, b, c, 0.0]) }
+    }
+
+    #[inline(always)]
+    fn frame(&self) -> Frame {
+        let vector = |column: f64x4| {
+            let [x, y, z, _] = column.to_array();
+            Vector3::new(x, y, z)
+        };
+        Frame {
+            rotation: Matrix3::from_columns(&[vector(self.x), vector(self.y), vector(self.z)]),
+            translation: vector(self.origin),
+        }
+    }
+
+    /// The direction `v`, given along this frame's axes, along the base's.
+    #[inline(always)]
+    fn turn(&self, v: [f64; 3]) -> f64x4 {
+        self.x * f64x4::splat(v[0]) + self.y * f64x4::splat(v[1]) + self.z * f64x4::splat(v[2])
+    }
+
+    #[inline(always)]
+    fn moved(&self, by: &Vector3<f64>) -> Self {
+        Self { origin: self.origin + self.turn([by.x, by.y, by.z]), ..*self }
+    }
+
+    #[inline(always)]
+    fn turned_about_z(&self, (sine, cosine): (f64, f64)) -> Self {
+        let (sine, cosine) = (f64x4::splat(sine), f64x4::splat(cosine));
+        Self { x: self.x * cosine + self.y * sine, y: self.y * cosine - self.x * sine, ..*self }
+    }
+
+    #[inline(always)]
+    fn tilted_about_x(&self, (sine, cosine): (f64, f64)) -> Self {
+        let (sine, cosine) = (f64x4::splat(sine), f64x4::splat(cosine));
+        Self { y: self.y * cosine + self.z * sine, z: self.z * cosine - self.y * sine, ..*self }
+    }
+
+    #[inline(always)]
+    fn then(&self, next: &Frame) -> Self {
+        let r = &next.rotation;
+        let column = |k: usize| self.turn([r[(0, k)], r[(1, k)], r[(2, k)]]);
+        Self { x: column(0), y: column(1), z: column(2), ..self.moved(&next.translation) }
     }
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct Reference {
 
 impl Reference {
     pub(crate) fn at(chain: &Chain, q: &Joints) -> Self {
-        let (tip, jacobian) = chain.tip_and_jacobian(q);
+        let mut jacobian = Jacobian::default();
+        let tip = chain.tip_and_jacobian(q, &mut jacobian);
         Self { q: *q, jacobian, tool_before_m: Some(tip.translation) }
     }
 }

@@ -33,12 +33,8 @@ impl Bounds {
     /// Where not everything can hold (a position or velocity given from outside that breaks the invariant),
     /// the position limit wins over the velocity limit's approach, and both over the acceleration limit.
     /// From outside its limits a joint is led back to the nearer one, at no more than the speed limit.
-    pub(crate) fn window(&self, q: f64, v: f64) -> (f64, f64) {
-        self.careful_window(q, v, f64::INFINITY)
-    }
-
-    /// The same, but the room to a limit is used up at no more than the rate `approach_gain_per_s`.
-    pub(crate) fn careful_window(&self, q: f64, v: f64, approach_gain_per_s: f64) -> (f64, f64) {
+    /// The room to a limit is used up at no more than the rate `approach_gain_per_s`, which may be infinite.
+    pub(crate) fn window(&self, q: f64, v: f64, approach_gain_per_s: f64) -> (f64, f64) {
         let brake = |room: f64| braking_speed(room, self.acceleration, self.dt_s);
         let (room_below, room_above) = (q - self.lower, self.upper - q);
         // `min` passes over the NaN of an infinite rate and no room.
@@ -124,7 +120,7 @@ mod tests {
             for choice in choices {
                 // Extremes more often than not: they are where limits break.
                 let choice = if choice < 0.35 { 0.0 } else if choice > 0.65 { 1.0 } else { choice };
-                let (lowest, highest) = bounds.careful_window(q, v, approach_gain_per_s);
+                let (lowest, highest) = bounds.window(q, v, approach_gain_per_s);
                 prop_assert!(lowest <= highest);
                 let next_v = lowest + choice * (highest - lowest);
                 prop_assert!(next_v.abs() <= speed * (1.0 + 1e-12));
@@ -142,7 +138,7 @@ mod tests {
             let bounds = Bounds { lower: 0.0, upper: width, speed: 1.0, acceleration: 10.0, dt_s: 0.004 };
             let (mut q, mut v) = (if above { width + outside } else { -outside }, v);
             for _ in 0..1500 {
-                let (lowest, highest) = bounds.window(q, v);
+                let (lowest, highest) = bounds.window(q, v, f64::INFINITY);
                 prop_assert!(lowest <= highest);
                 let next_v = if above { highest } else { lowest };
                 prop_assert!((next_v - v).abs() <= 0.04 + 1e-9 && next_v.abs() <= 1.0);

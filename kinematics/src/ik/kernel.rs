@@ -6,7 +6,7 @@ use wide::f64x4;
 use crate::chain::Chain;
 use crate::forward::Step;
 use crate::frame::Frame;
-use crate::sincos::sin_cos;
+use crate::sincos::sin_cos4;
 use crate::task::Task;
 
 /// Configurations that are worked on at once.
@@ -81,12 +81,6 @@ impl Frames {
     fn moved_along_z(&self, distance: Lanes) -> Self {
         Self { axes: self.axes, origin: add(&self.origin, &scaled(&self.axes[2], distance)) }
     }
-}
-
-#[inline(always)]
-fn sin_cos_lanes(angle: Lanes) -> (Lanes, Lanes) {
-    let [a, b, c, d] = angle.to_array().map(sin_cos);
-    (Lanes::new([a.0, b.0, c.0, d.0]), Lanes::new([a.1, b.1, c.1, d.1]))
 }
 
 #[inline(always)]
@@ -255,7 +249,7 @@ impl<const S: usize> Kernel<S> {
             } else {
                 position + step.turn
             };
-            let (sine, cosine) = sin_cos_lanes(turn);
+            let (sine, cosine) = sin_cos4(turn);
             frame = frame.turned_about_z(sine, cosine);
         }
         let tip = frame.then(&self.last_from_tip);

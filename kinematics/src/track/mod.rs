@@ -20,7 +20,7 @@ mod objective;
 use nalgebra::{Isometry3, Vector3};
 
 pub use config::{ConfigError, TrackerConfig};
-use objective::{TaskRows, task_error};
+use objective::{ROTATION_WEIGHT, TaskRows, task_error};
 
 use crate::chain::{Chain, Jacobian};
 use crate::collision::{Clearance, CollisionError, CollisionModel, Dampers};
@@ -29,6 +29,11 @@ use crate::joints::{Joints, MAX_DOF};
 use crate::linalg::Column;
 use crate::qp::{self, Outcome, Problem, Side};
 use crate::window::{Bounds, braking_speed};
+
+/// The least damping, m²/rad².
+const LEAST_DAMPING: f64 = 1e-6;
+/// The task error at which half of the damping acts on an arm without spare joints, m.
+const CALM_ERROR_M: f64 = 0.01;
 
 /// With a collision model, no joint is slower to stop from its full speed than this, s: see
 /// [`Tracker::set_collision`].
@@ -208,7 +213,8 @@ impl Tracker {
             [0.0; MAX_DOF]
         };
         if target_ok {
-            let (tip, jacobian) = self.chain.tip_and_jacobian(&at);
+            let mut jacobian = Jacobian::default();
+            let tip = self.chain.tip_and_jacobian(&at, &mut jacobian);
             let target = Frame::from_isometry(base_from_target);
             let error = task_error(self.config.task, &target, &tip);
             (step.position_error_m, step.rotation_error_rad) = (error.0.norm(), error.1.norm());
@@ -243,8 +249,7 @@ impl Tracker {
         let mut lowest = [0.0; MAX_DOF];
         let mut highest = [0.0; MAX_DOF];
         for i in 0..self.chain.dof() {
-            (lowest[i], highest[i]) =
-                self.bounds[i].careful_window(q[i], self.velocity[i], self.approach_gain_per_s);
+            (lowest[i], highest[i]) = self.bounds[i].window(q[i], self.velocity[i], self.approach_gain_per_s);
         }
         (lowest, highest)
     }
@@ -307,7 +312,8 @@ impl Tracker {
         let n = self.chain.dof();
         let (mut h, mut g) = task.normal_equations(linear, angular);
         let drift = self.drift(q, task, jacobian);
-        let damping = self.config.posture_weight.max(1e-9) + task.singular_damping();
+        let share = if task.spare() { 1.0 } else { calm(step) };
+        let damping = (share * (self.config.posture_weight + task.singular_damping())).max(LEAST_DAMPING);
         for i in 0..n {
             h[i][i] += damping;
             g[i] += damping * drift[i];
@@ -363,6 +369,16 @@ impl Tracker {
         task.project(&mut drift);
         drift
     }
+}
+
+/// The share of the damping that acts on an arm without spare joints, from 0 on the target to 1 far from it.
+///
+/// So such an arm follows a path through a near-singularity more closely where it can, and stays calm where it
+/// cannot (Sugihara 2011 scales the damping of a search by its residual in the same spirit). With spare joints
+/// the damping is also what keeps their motion quiet, and acts in full.
+fn calm(step: &TrackStep) -> f64 {
+    let residual_m = step.position_error_m.hypot(ROTATION_WEIGHT.sqrt() * step.rotation_error_rad);
+    residual_m / (residual_m + CALM_ERROR_M)
 }
 
 fn bounds(chain: &Chain, config: &TrackerConfig, longest_stop_s: f64) -> [Bounds; MAX_DOF] {

@@ -11,7 +11,7 @@ use crate::linalg::{Column, Square, factor, solve};
 use crate::task::Task;
 
 /// What a squared radian weighs against a squared metre, m²/rad²: a lever of about 0.3 m.
-const ROTATION_WEIGHT: f64 = 0.1;
+pub(super) const ROTATION_WEIGHT: f64 = 0.1;
 /// Regularisation of the projection into the null space, m².
 const PROJECTION_DAMPING: f64 = 1e-6;
 /// Below this squared pivot of the weighted Gram matrix (m²) the arm counts as near a singularity.
@@ -118,6 +118,11 @@ impl TaskRows {
         (h, g)
     }
 
+    /// Whether the arm has joints to spare for the task.
+    pub(super) fn spare(&self) -> bool {
+        self.spare
+    }
+
     /// Damping that grows from 0 as the smallest pivot of the Gram matrix falls below its threshold, m².
     pub(super) fn singular_damping(&self) -> f64 {
         let depth = (1.0 - self.pivot / SINGULAR_PIVOT).max(0.0);
@@ -198,7 +203,8 @@ mod tests {
 
     /// `log √det(J W Jᵀ)` over the rows that count, in coordinates of the tip so that the free one can be left out.
     fn log_measure(chain: &Chain, task: Task, q: &[f64]) -> f64 {
-        let (tip, jacobian) = chain.tip_and_jacobian(q);
+        let mut jacobian = Jacobian::default();
+        let tip = chain.tip_and_jacobian(q, &mut jacobian);
         let size = match task {
             Task::Pose => 6,
             Task::PositionAndAxis => 5,
@@ -228,7 +234,8 @@ mod tests {
                 })
                 .collect();
             for task in [Task::Pose, Task::PositionAndAxis, Task::Position] {
-                let (tip, jacobian) = chain.tip_and_jacobian(&q);
+                let mut jacobian = Jacobian::default();
+                let tip = chain.tip_and_jacobian(&q, &mut jacobian);
                 let rows = TaskRows::new(task, &jacobian, &tip);
                 let gradient = rows.manipulability_gradient(&jacobian);
                 for i in 0..7 {
