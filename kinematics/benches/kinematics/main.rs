@@ -6,7 +6,7 @@
 
 mod collision;
 #[path = "../../tests/common/mod.rs"]
-#[allow(clippy::unwrap_used, reason = "shared with the tests: robots that are known to load")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "shared with the tests: robots that are known to load")]
 mod common;
 mod forward;
 mod global_ik;
