@@ -54,7 +54,7 @@ Examples:
   ik --pos 0.5,0.1,0.3 --solutions 6                 several distinct solutions, the nearest to the seed first
   ik --pos 2,0,0.3                                   out of reach: the closest configuration, exit code 2
   ik --urdf my_arm.urdf --base base_link --tip tool0 --pos 0.3,0,0.4 --quat 0,1,0,0
-  ik --urdf arm5 --task axis --pos 0.25,0.05,0.1     five joints: position, and where the tool points
+  ik --urdf arm5 --task axis --pos 0.22,0.05,0.08    five joints: position, and where the tool points
   ik --track circle                                  draws the path and each joint against its limits
   ik --batch poses.jsonl --out answers.jsonl         or --batch - to read from standard input")]
 struct Arguments {

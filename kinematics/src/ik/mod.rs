@@ -4,8 +4,7 @@
 //! Damping is proportional to the residual (as in Sugihara, "Solvability-unconcerned inverse kinematics by the
 //! Levenberg–Marquardt method", 2011), joints at a bound that the gradient pushes outwards are held, and an
 //! attempt that stalls is given up for a fresh start. The four attempts share vector registers, one in each
-//! lane. Starts are drawn from a seeded generator, so equal inputs give equal answers, bit for bit, on every
-//! machine.
+//! lane. Starts are drawn from a seeded generator, so equal inputs give equal answers, bit for bit.
 
 mod kernel;
 mod search;
