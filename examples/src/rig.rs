@@ -77,7 +77,6 @@ impl Rig {
             qd[i] = (q - self.q_rad[i]) * TICK_HZ;
             self.q_rad[i] = *q;
         }
-        self.tracker.commanded(&qd);
         let change = GRIPPER_SPEED_M_S / TICK_HZ;
         self.width_m += (target.gripper_width_m - self.width_m).clamp(-change, change);
         self.world.command(&self.q_rad, &qd, self.width_m, target.gripper_force_n);

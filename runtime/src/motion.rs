@@ -130,7 +130,6 @@ impl Motion {
             outside_box_m(&chain.base_from_tip(q).translation.vector, low_m, high_m) <= allowed_m
         });
         self.take(&out);
-        self.tracker.commanded(&self.qd);
     }
 
     /// One tick towards given positions, slowly: to give way to what blocks the arm.
