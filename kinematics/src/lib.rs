@@ -1,9 +1,10 @@
 //! Robot descriptions, forward kinematics, Jacobians, inverse kinematics and joint limits.
 //!
-//! The crate turns a URDF text into a [`Chain`] between any two links of the robot and answers three questions about it: where the tool is
-//! ([`Chain::base_from_tip`]), which joint positions put it at a pose ([`ik::solve`], from anywhere, with
-//! restarts), and what to command in the next tick to follow a moving pose within every limit
-//! ([`track::Tracker`]), and apart from itself and a few obstacles ([`collision::CollisionModel`]).
+//! The crate turns a URDF text into a [`Chain`] between any two links of the robot and answers three questions
+//! about it: where the tool is ([`Chain::base_from_tip`]), which joint positions put it at a pose
+//! ([`ik::solve`], from anywhere, with restarts), and what to command in the next tick to follow a moving pose
+//! within every limit ([`track::Tracker`]), apart from itself and a few obstacles
+//! ([`collision::CollisionModel`]).
 //! [`limit::JointLimiter`] is the last gate before actuators and holds for any input.
 //!
 //! It knows neither I/O nor clocks nor models. All functions are deterministic, and those of the control loop

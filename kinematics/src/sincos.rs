@@ -2,8 +2,8 @@
 //!
 //! Half of forward kinematics is sine and cosine. The angle is split into a multiple of π/128, looked up, and a
 //! remainder of at most π/256, for which three terms of the Taylor series do; the addition theorem puts them
-//! together. That takes less than half the time of a standard library's functions, and since only plain
-//! multiplication and addition are used, the bits are the same on every processor.
+//! together. That takes about half the time of a standard library's functions, and since only plain
+//! multiplication and addition are used, the bits are the same on every processor (up to [`MOST_RAD`]).
 
 use std::f64::consts::PI;
 
