@@ -9,12 +9,14 @@
 //! | module | owns |
 //! |---|---|
 //! | [`observation`] | what a policy sees |
-//! | [`decision`] | what a policy says |
+//! | [`decision`] | what a policy says in goals |
 //! | [`policy`] | the trait between the two |
 //! | [`instruction`] | an instruction's words as numbers |
 //! | [`phrasing`] | instructions to train and to test on, with their meaning |
 //! | [`token`], [`number`] | the vocabulary of decisions |
 //! | [`grammar`] | which token sequences are decisions, and decoding that yields no others |
+//! | [`chunk`] | what a policy says in joint targets |
+//! | [`compute`] | the arithmetic that models are made of |
 //! | [`goal`] | the network that decides |
 //!
 //! Glossary: a *goal* is one step of the decomposed instruction (`pick(red mug)`); a *subtask* is
@@ -31,6 +33,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod chunk;
+pub mod compute;
 pub mod decision;
 pub mod device;
 pub mod goal;

@@ -1,0 +1,62 @@
+//! The arithmetic that every model here is made of: matrices, attention, convolutions, norms.
+//!
+//! A model is written once, on these operations, and runs wherever a [`Backend`] can: on the CPU with
+//! kernels of this crate (in f32, bf16 storage, int8 or int4), or on a GPU through burn.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`rows`] | a matrix of activations, and how it is cut, stacked and gathered |
+//! | [`dense`] | the layer: norm, matrix, bias, activation, residual in one pass |
+//! | [`weight`] | a matrix of weights as a file holds it: floats, int8, int4 |
+//! | [`norm`] | layer norm and root-mean-square norm |
+//! | [`attention`] | scaled dot products over segments of keys |
+//! | [`rope`] | rotary positions |
+//! | [`conv`] | convolution and pooling on feature maps |
+//! | `cpu` | the kernels, chosen at run time by what the processor can do |
+//!
+//! Shapes are checked where a model is loaded; an operation given others than it says panics.
+
+pub mod attention;
+pub mod conv;
+pub(crate) mod cpu;
+pub mod dense;
+pub mod norm;
+pub mod rope;
+pub mod rows;
+pub mod weight;
+
+pub use attention::{Attention, Columns, KeysValues, Sight};
+pub use conv::{Conv2d, ConvSpec, Maps};
+pub use dense::{Activation, Dense, DenseSpec, Precision};
+pub use norm::{Norm, NormKind};
+pub use rope::Rope;
+pub use rows::Rows;
+pub use weight::Weight;
+
+/// Where arithmetic is done. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    pub(crate) cpu: cpu::Cpu,
+}
+
+/// A device that could not deliver a result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the device failed: {reason}")]
+pub struct ComputeError {
+    /// What it said.
+    pub reason: String,
+}
+
+impl Backend {
+    /// The CPU with `threads` threads in all, the caller's included; 0 takes all that the process may use.
+    #[must_use]
+    pub fn cpu(threads: usize) -> Self {
+        Self { cpu: cpu::Cpu::new(threads) }
+    }
+
+    /// What computes, in words: `CPU, 2 threads, AVX-512 VNNI`.
+    #[must_use]
+    pub fn description(&self) -> String {
+        self.cpu.description()
+    }
+}

@@ -1,0 +1,35 @@
+//! Norms over a row.
+
+use super::Rows;
+
+/// Which norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// Mean to zero, variance to one, then scale and shift (arXiv 1607.06450).
+    Layer,
+    /// Root mean square to one, then scale (arXiv 1910.07467).
+    Rms,
+}
+
+/// A norm with its weights.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// Which.
+    pub kind: NormKind,
+    /// One factor for each column.
+    pub scale: Vec<f32>,
+    /// One summand for each column; empty for [`NormKind::Rms`].
+    pub shift: Vec<f32>,
+    /// Added to the variance or mean square.
+    pub epsilon: f32,
+}
+
+impl Norm {
+    /// Normalises every row.
+    #[must_use]
+    pub fn forward(&self, input: &Rows) -> Rows {
+        let mut output = input.clone();
+        super::cpu::norm(self, output.data.as_mut_slice());
+        output
+    }
+}
