@@ -1,0 +1,83 @@
+//! The layer: norm, matrix, bias, activation, residual.
+
+use burn::tensor::{FloatDType, Tensor, activation};
+
+use super::{NormLayer, TensorDevice};
+use crate::compute::{Activation, DenseSpec, Precision};
+
+/// A layer's weights on a device.
+#[derive(Debug)]
+pub(crate) struct DenseLayer {
+    matrix: Matrix,
+    /// `[1, outputs]`.
+    bias: Option<Tensor<2>>,
+    norm: Option<NormLayer>,
+    activation: Activation,
+}
+
+/// `[inputs, outputs]`.
+#[derive(Debug)]
+enum Matrix {
+    F32(Tensor<2>),
+    /// Half as large, f32 again in each product.
+    Bf16(Tensor<2>),
+}
+
+impl DenseLayer {
+    pub(crate) fn new(device: &TensorDevice, spec: DenseSpec<'_>) -> Self {
+        let weight = device.upload(&spec.weight.to_floats(), [spec.weight.outputs, spec.weight.inputs]);
+        let matrix = match spec.precision {
+            Precision::Bf16 if device.device.supports_dtype(FloatDType::BF16) => {
+                Matrix::Bf16(weight.cast(FloatDType::BF16).transpose())
+            }
+            _ => Matrix::F32(weight.transpose()),
+        };
+        Self {
+            matrix,
+            bias: spec.bias.map(|bias| device.upload(&bias, [1, bias.len()])),
+            norm: spec.norm.map(|norm| NormLayer::new(&device.device, &norm)),
+            activation: spec.activation,
+        }
+    }
+
+    /// `input` `[count, inputs]`, `residual` and the result `[count, outputs]` (half that when gated).
+    pub(crate) fn forward(&self, input: &Tensor<2>, residual: Option<&Tensor<2>>) -> Tensor<2> {
+        let input = match &self.norm {
+            None => input.clone(),
+            Some(norm) => norm.forward(input.clone()),
+        };
+        let mut sums = match &self.matrix {
+            Matrix::F32(weight) => input.matmul(weight.clone()),
+            Matrix::Bf16(weight) => input.matmul(weight.clone().cast(FloatDType::F32)),
+        };
+        if let Some(bias) = &self.bias {
+            sums = sums + bias.clone();
+        }
+        let output = activate(self.activation, sums);
+        match residual {
+            None => output,
+            Some(residual) => output + residual.clone(),
+        }
+    }
+}
+
+pub(super) fn activate(kind: Activation, x: Tensor<2>) -> Tensor<2> {
+    match kind {
+        Activation::None => x,
+        Activation::Relu => activation::relu(x),
+        Activation::GeluTanh => {
+            // Not burn's own: it takes the cube by a power function, which some shaders refuse below zero.
+            let cube = x.clone() * x.clone() * x.clone();
+            let inner = (x.clone() + cube * 0.044_715)
+                * std::f32::consts::FRAC_2_SQRT_PI
+                * std::f32::consts::FRAC_1_SQRT_2;
+            x * (inner.tanh() + 1.0) * 0.5
+        }
+        Activation::Silu => activation::silu(x),
+        Activation::SiluGated => {
+            let [_, both] = x.dims();
+            let half = both / 2;
+            activation::silu(x.clone().narrow(1, 0, half)) * x.narrow(1, half, half)
+        }
+    }
+}
