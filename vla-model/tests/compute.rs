@@ -101,7 +101,7 @@ fn rows_are_cut_stacked_gathered_and_added() {
         all.add_repeated(&rows(backend, 4, 12, 3));
         let table: Vec<u32> = vec![11, 0, 3, 3, 7, 8];
         assert_eq!(all.gather(&table, 1).width(), 12);
-        all.gather(&table, 3)
+        all.gather(&table, 3).reshape(9)
     });
 }
 

@@ -143,6 +143,17 @@ impl Rows {
         Self { count, width, data, backend: self.backend.clone() }
     }
 
+    /// The same values as rows of `width`: a row's parts as rows of their own, or rows joined.
+    #[must_use]
+    pub fn reshape(mut self, width: usize) -> Self {
+        assert!((self.count * self.width).is_multiple_of(width));
+        let count = self.count * self.width / width;
+        if let Data::Device(tensor) = self.data {
+            self.data = tensor.reshape([count, width]).into();
+        }
+        Self { count, width, ..self }
+    }
+
     /// Adds `other` to every run of `other.count()` rows: position tables, residuals.
     pub fn add_repeated(&mut self, other: &Rows) {
         assert!(self.width == other.width && self.count.is_multiple_of(other.count));
