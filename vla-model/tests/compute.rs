@@ -203,6 +203,19 @@ fn float_weights_are_quantised_when_asked_for() {
 }
 
 #[test]
+fn a_backend_says_what_it_computes_in_f32_instead() {
+    for backend in backends() {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4] {
+            println!("{precision:?}, {}: {:?}", backend.description(), backend.fallback(precision));
+        }
+        assert_eq!(backend.fallback(Precision::F32), None);
+    }
+    assert_eq!(Backend::cpu(1).fallback(Precision::Int4), None);
+    let flex = Backend::burn(&Device::flex(), "burn on the CPU");
+    assert!(flex.fallback(Precision::Int8).is_some_and(|reason| reason.contains("floats")));
+}
+
+#[test]
 fn attention_over_segments_heads_and_sequences() {
     let shape = Attention { heads: 6, kv_heads: 2, head_dim: 8, reduced: false };
     for sight in [Sight::All, Sight::Causal { before: 5 }, Sight::LastHidden] {

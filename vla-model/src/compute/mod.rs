@@ -81,6 +81,16 @@ impl Backend {
             Kind::Device(device) => device.description().to_owned(),
         }
     }
+
+    /// Why layers that are asked for in `precision` are computed in f32 here; none where they are not.
+    /// (On a device, matrices whose rows do not fill whole 32-bit words and convolutions are always f32.)
+    #[must_use]
+    pub fn fallback(&self, precision: Precision) -> Option<String> {
+        match &self.kind {
+            Kind::Cpu(_) => None,
+            Kind::Device(device) => device.fallback(precision),
+        }
+    }
 }
 
 impl From<&ChosenDevice> for Backend {

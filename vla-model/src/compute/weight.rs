@@ -87,6 +87,59 @@ impl<'a> Weight<'a> {
         };
         Self { values, ..self }
     }
+
+    /// The matrices one below the other, as one: the fused form of layers with the same inputs. Where
+    /// their forms differ, all become floats.
+    ///
+    /// # Panics
+    /// When there are none, or their inputs differ.
+    #[must_use]
+    pub fn stack(parts: Vec<Self>) -> Self {
+        let inputs = parts.first().map_or(0, |part| part.inputs);
+        assert!(
+            !parts.is_empty() && parts.iter().all(|part| part.inputs == inputs),
+            "matrices of equal inputs"
+        );
+        let outputs = parts.iter().map(|part| part.outputs).sum();
+        let all = |form: fn(&WeightValues<'_>) -> bool| parts.iter().all(|part| form(&part.values));
+        let values = if all(|values| matches!(values, WeightValues::Int8 { .. })) {
+            let (mut all_values, mut all_scales) = (Vec::new(), Vec::new());
+            for part in &parts {
+                if let WeightValues::Int8 { values, scales } = &part.values {
+                    all_values.extend_from_slice(values);
+                    all_scales.extend_from_slice(scales);
+                }
+            }
+            WeightValues::Int8 { values: all_values.into(), scales: all_scales.into() }
+        } else if all(|values| matches!(values, WeightValues::Int4 { .. })) {
+            let (mut all_packed, mut all_scales) = (Vec::new(), Vec::new());
+            for part in &parts {
+                if let WeightValues::Int4 { packed, scales } = &part.values {
+                    all_packed.extend_from_slice(packed);
+                    all_scales.extend_from_slice(scales);
+                }
+            }
+            WeightValues::Int4 { packed: all_packed.into(), scales: all_scales.into() }
+        } else {
+            let mut all = Vec::with_capacity(outputs * inputs);
+            for part in &parts {
+                all.extend_from_slice(&part.to_floats());
+            }
+            WeightValues::Float(all.into())
+        };
+        Self { outputs, inputs, values }
+    }
+
+    /// The matrix times a factor.
+    #[must_use]
+    pub fn scaled(mut self, factor: f32) -> Self {
+        let numbers = match &mut self.values {
+            WeightValues::Float(values) => values,
+            WeightValues::Int8 { scales, .. } | WeightValues::Int4 { scales, .. } => scales,
+        };
+        numbers.to_mut().iter_mut().for_each(|number| *number *= factor);
+        self
+    }
 }
 
 /// Integers up to ±`top`, and a scale for each run of `run` values.

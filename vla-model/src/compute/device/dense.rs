@@ -1,9 +1,10 @@
 //! The layer: norm, matrix, bias, activation, residual.
 
-use burn::tensor::{FloatDType, Tensor, activation};
+use burn::tensor::{Tensor, activation};
 
+use super::matrix::Matrix;
 use super::{NormLayer, TensorDevice};
-use crate::compute::{Activation, DenseSpec, Precision};
+use crate::compute::{Activation, DenseSpec};
 
 /// A layer's weights on a device.
 #[derive(Debug)]
@@ -15,25 +16,10 @@ pub(crate) struct DenseLayer {
     activation: Activation,
 }
 
-/// `[inputs, outputs]`.
-#[derive(Debug)]
-enum Matrix {
-    F32(Tensor<2>),
-    /// Half as large, f32 again in each product.
-    Bf16(Tensor<2>),
-}
-
 impl DenseLayer {
     pub(crate) fn new(device: &TensorDevice, spec: DenseSpec<'_>) -> Self {
-        let weight = device.upload(&spec.weight.to_floats(), [spec.weight.outputs, spec.weight.inputs]);
-        let matrix = match spec.precision {
-            Precision::Bf16 if device.device.supports_dtype(FloatDType::BF16) => {
-                Matrix::Bf16(weight.cast(FloatDType::BF16).transpose())
-            }
-            _ => Matrix::F32(weight.transpose()),
-        };
         Self {
-            matrix,
+            matrix: Matrix::new(device, spec.weight, spec.precision),
             bias: spec.bias.map(|bias| device.upload(&bias, [1, bias.len()])),
             norm: spec.norm.map(|norm| NormLayer::new(&device.device, &norm)),
             activation: spec.activation,
@@ -46,10 +32,7 @@ impl DenseLayer {
             None => input.clone(),
             Some(norm) => norm.forward(input.clone()),
         };
-        let mut sums = match &self.matrix {
-            Matrix::F32(weight) => input.matmul(weight.clone()),
-            Matrix::Bf16(weight) => input.matmul(weight.clone().cast(FloatDType::F32)),
-        };
+        let mut sums = self.matrix.product(input);
         if let Some(bias) = &self.bias {
             sums = sums + bias.clone();
         }

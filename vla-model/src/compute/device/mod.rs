@@ -5,6 +5,7 @@
 mod attention;
 mod conv;
 mod dense;
+mod matrix;
 mod norm;
 mod rope;
 
@@ -16,7 +17,7 @@ pub(crate) use dense::DenseLayer;
 pub(crate) use norm::NormLayer;
 pub(crate) use rope::RopeTable;
 
-use super::ComputeError;
+use super::{ComputeError, Precision};
 
 /// A device that holds tensors.
 #[derive(Clone, Debug)]
@@ -32,6 +33,11 @@ impl TensorDevice {
 
     pub(crate) fn description(&self) -> &str {
         &self.description
+    }
+
+    /// See [`super::Backend::fallback`].
+    pub(crate) fn fallback(&self, precision: Precision) -> Option<String> {
+        matrix::fallback(&self.device, precision)
     }
 
     pub(crate) fn upload<const D: usize>(&self, values: &[f32], shape: [usize; D]) -> Tensor<D> {
