@@ -32,7 +32,9 @@ impl<'a> Image<'a> {
         let (from, len) = (y * self.width * 3, self.width * 3);
         match self.pixels {
             Pixels::Bytes(values) => {
-                to.iter_mut().zip(&values[from..from + len]).for_each(|(to, value)| *to = f32::from(*value) / 255.0);
+                to.iter_mut()
+                    .zip(&values[from..from + len])
+                    .for_each(|(to, value)| *to = f32::from(*value) / 255.0);
             }
             Pixels::Floats(values) => to.copy_from_slice(&values[from..from + len]),
         }
@@ -69,15 +71,15 @@ impl Taps {
 /// with half-pixel centres and no anti-aliasing; what remains free is black, at the top and at the left;
 /// then brightness 0 to 1 becomes -1 to 1.
 ///
-/// Returns `height × width × 3` values, laid out as in [`Image`]. Work: a few operations for each value of
-/// the output and each value of the input's rows that are used. An image so thin that nothing would
-/// remain of it is kept one pixel thick.
-#[must_use]
-pub fn resize_with_pad(image: &Image<'_>, [width, height]: [usize; 2]) -> Vec<f32> {
+/// Fills `output`, `height × width × 3` values laid out as in [`Image`]. Work: a few operations for each
+/// value of the output and each value of the input's rows that are used. An image so thin that nothing
+/// would remain of it is kept one pixel thick.
+pub fn resize_with_pad(image: &Image<'_>, [width, height]: [usize; 2], output: &mut [f32]) {
+    assert_eq!(output.len(), width * height * 3);
     let ratio = (image.width as f64 / width as f64).max(image.height as f64 / height as f64);
     let inner_width = ((image.width as f64 / ratio) as usize).clamp(1, width);
     let inner_height = ((image.height as f64 / ratio) as usize).clamp(1, height);
-    let mut output = vec![-1.0; width * height * 3];
+    output.fill(-1.0);
     let (columns, rows) = (Taps::new(image.width, inner_width), Taps::new(image.height, inner_height));
     let (top, left) = (height - inner_height, width - inner_width);
 
@@ -101,7 +103,6 @@ pub fn resize_with_pad(image: &Image<'_>, [width, height]: [usize; 2]) -> Vec<f3
             }
         }
     }
-    output
 }
 
 /// One row of the input, as floats.
@@ -133,6 +134,12 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
 
+    fn resized(image: &Image<'_>, size: [usize; 2]) -> Vec<f32> {
+        let mut output = vec![f32::NAN; size[0] * size[1] * 3];
+        resize_with_pad(image, size, &mut output);
+        output
+    }
+
     fn grey(values: &[f32]) -> Vec<f32> {
         values.iter().flat_map(|value| [*value; 3]).collect()
     }
@@ -142,14 +149,14 @@ mod tests {
         let values: Vec<f32> = (0..12).map(|at| at as f32 / 11.0).collect();
         let image = Image::floats(2, 2, &values).unwrap();
         let expected: Vec<f32> = values.iter().map(|value| value * 2.0 - 1.0).collect();
-        assert_eq!(resize_with_pad(&image, [2, 2]), expected);
+        assert_eq!(resized(&image, [2, 2]), expected);
     }
 
     #[test]
     fn a_wide_image_is_padded_at_the_top() {
         let values = grey(&[0.0, 1.0, 0.0, 1.0]);
         let image = Image::floats(4, 1, &values).unwrap();
-        let output = resize_with_pad(&image, [4, 2]);
+        let output = resized(&image, [4, 2]);
         assert_eq!(output[..12], [-1.0; 12]);
         assert_eq!(output[12..], grey(&[-1.0, 1.0, -1.0, 1.0]));
     }
@@ -158,7 +165,7 @@ mod tests {
     fn a_tall_image_is_padded_at_the_left_and_sampled_between_pixels() {
         let values = grey(&[0.0, 0.25, 0.5, 1.0]);
         let image = Image::floats(1, 4, &values).unwrap();
-        let output = resize_with_pad(&image, [2, 2]);
+        let output = resized(&image, [2, 2]);
         // Output rows fall on source rows 0.5 and 2.5; the width of half a pixel is kept at one.
         assert_eq!(output, grey(&[-1.0, -0.75, -1.0, 0.5]));
     }
@@ -167,7 +174,7 @@ mod tests {
     fn enlarging_clamps_at_the_edges() {
         let values = grey(&[0.0, 1.0, 0.0, 1.0]);
         let image = Image::floats(2, 2, &values).unwrap();
-        let output = resize_with_pad(&image, [4, 4]);
+        let output = resized(&image, [4, 4]);
         assert_eq!(output[..12], grey(&[-1.0, -0.5, 0.5, 1.0]));
     }
 
@@ -177,7 +184,7 @@ mod tests {
         let camera = Camera { name: "scene".into(), width: 7, height: 5, rgb: rgb.clone() };
         let floats: Vec<f32> = rgb.iter().map(|value| f32::from(*value) / 255.0).collect();
         let image = Image::floats(7, 5, &floats).unwrap();
-        assert_eq!(resize_with_pad(&Image::from(&camera), [16, 16]), resize_with_pad(&image, [16, 16]));
+        assert_eq!(resized(&Image::from(&camera), [16, 16]), resized(&image, [16, 16]));
     }
 
     #[test]

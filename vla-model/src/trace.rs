@@ -5,6 +5,7 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
+use crate::checkpoint::CheckpointError;
 use crate::compute::{ComputeError, Rows};
 
 /// Named tensors: what a model computed on the way to its chunk, or what another one recorded.
@@ -53,6 +54,23 @@ pub enum TraceError {
     },
 }
 
+/// Why a checkpoint was not verified against recorded tensors.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The checkpoint cannot be loaded.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The recorded tensors cannot be used, or the model has none like them.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The model did not run.
+    #[error("the model did not run: {reason}")]
+    Run {
+        /// Why not.
+        reason: String,
+    },
+}
+
 /// How far one tensor is from its reference.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Comparison {
@@ -83,7 +101,9 @@ impl Trace {
                 Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
                 Dtype::I64 => data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
                 Dtype::BOOL | Dtype::U8 => data.iter().map(|byte| f32::from(*byte)).collect(),
-                other => return Err(format(format!("`{name}` holds {other:?}, expected F32, F64, I64 or BOOL"))),
+                other => {
+                    return Err(format(format!("`{name}` holds {other:?}, expected F32, F64, I64 or BOOL")));
+                }
             };
             trace.put_values(name, view.shape(), values);
         }
@@ -132,10 +152,8 @@ impl Trace {
 /// [`TraceError::Missing`] or [`TraceError::Shape`] when `trace` has none like it.
 pub fn compare(trace: &Trace, reference: &Trace) -> Result<Vec<Comparison>, TraceError> {
     let pairs = reference.0.iter().map(|(name, (shape, expected))| {
-        let (actual_shape, actual) = trace
-            .0
-            .get(name)
-            .ok_or_else(|| TraceError::Missing { side: "trace", name: name.clone() })?;
+        let (actual_shape, actual) =
+            trace.0.get(name).ok_or_else(|| TraceError::Missing { side: "trace", name: name.clone() })?;
         if actual_shape != shape || actual.len() != expected.len() {
             return Err(TraceError::Shape {
                 name: name.clone(),

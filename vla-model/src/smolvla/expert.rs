@@ -1,13 +1,13 @@
 //! The action expert: a narrow transformer over the chunk's actions that reads the prefix.
 
-use super::prefix::{Cached, ROPE_BASE, Rest};
+use std::ops::Range;
+
+use super::prefix::{Cached, Rest};
 use super::probe::Probe;
 use super::source::{Source, reduced};
 use crate::checkpoint::smolvla::EXPERT;
 use crate::checkpoint::{Backbone, CheckpointError, SmolVlaConfig};
-use crate::compute::{
-    Activation, Attention, Backend, Columns, ComputeError, Dense, KeysValues, Rope, Rows, Sight,
-};
+use crate::compute::{Activation, Attention, Columns, ComputeError, Dense, KeysValues, Rope, Rows, Sight};
 
 #[derive(Debug)]
 pub(super) struct Expert {
@@ -40,12 +40,9 @@ pub(super) struct ActionPositions {
 }
 
 impl ActionPositions {
-    /// For `actions` actions after `prefix` tokens.
-    pub(super) fn new(backend: &Backend, prefix: usize, actions: usize, head_dim: usize) -> Self {
-        let table = |from: usize| {
-            let positions: Vec<u32> = (from..from + actions).map(|position| position as u32).collect();
-            Rope::new(backend, &positions, head_dim, ROPE_BASE)
-        };
+    /// For `actions` actions after `prefix` tokens; `table` makes the table of a run of positions.
+    pub(super) fn new(prefix: usize, actions: usize, table: impl Fn(Range<usize>) -> Rope) -> Self {
+        let table = |from: usize| table(from..from + actions);
         Self { joint: table(prefix), cross: table(0) }
     }
 }

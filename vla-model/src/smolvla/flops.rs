@@ -47,8 +47,9 @@ pub fn flops(config: &SmolVlaConfig, stage: Stage, cameras: usize, text_tokens: 
                 }
             };
             let crossing = (0..sizes.expert_layers).filter(|at| !joint(at)).count() as u64;
-            let step: u64 =
-                embed + (0..sizes.expert_layers).map(layer).sum::<u64>() + matrix(actions, width, config.max_action_dim);
+            let step: u64 = embed
+                + (0..sizes.expert_layers).map(layer).sum::<u64>()
+                + matrix(actions, width, config.max_action_dim);
             crossing * 2 * matrix(tokens, key, key) + steps as u64 * step
         }
     }

@@ -42,6 +42,7 @@ mod source;
 mod verify;
 mod vision;
 
+use std::ops::Range;
 use std::path::Path;
 
 pub use flops::flops;
@@ -60,11 +61,11 @@ use crate::image::{Image, resize_with_pad};
 use crate::observation::{Observation, ObservationError};
 use crate::policy::{Output, Policy, PolicyError};
 use expert::{ActionPositions, Expert};
-use prefix::{ROPE_BASE, TextTower};
+use prefix::TextTower;
 use probe::Probe;
 use rtc::Guidance;
 use sampler::Sampler;
-use source::Source;
+use source::{Constants, Source};
 use vision::VisionTower;
 
 /// SmolVLA, ready to run.
@@ -78,6 +79,7 @@ pub struct SmolVla {
     /// The embedding table stays in its file.
     tensors: Tensors,
     options: SmolVlaOptions,
+    constants: Constants,
     rtc: RtcConfig,
     /// The robot's names of the cameras that are fed, in the network's order.
     cameras: Vec<String>,
@@ -119,7 +121,7 @@ impl SmolVla {
     pub fn load(dir: &Path, backend: &Backend, options: SmolVlaOptions) -> Result<Self, CheckpointError> {
         let checkpoint = Checkpoint::open(dir)?;
         let tokeniser = checkpoint.tokeniser()?;
-        Self::build(checkpoint, Some(tokeniser), backend, options)
+        Self::build(checkpoint, Some(tokeniser), backend, options, Constants::default())
     }
 
     fn build(
@@ -127,6 +129,7 @@ impl SmolVla {
         tokeniser: Option<Tokeniser>,
         backend: &Backend,
         options: SmolVlaOptions,
+        constants: Constants,
     ) -> Result<Self, CheckpointError> {
         let Checkpoint { config, statistics: normaliser, tensors, .. } = checkpoint;
         let PolicyConfig::SmolVla(config) = config else {
@@ -139,7 +142,7 @@ impl SmolVla {
         }
         let cameras = cameras(&config, &options)?;
         let precision = options.precision;
-        let source = |precision| Source { backend, tensors: &tensors, precision };
+        let source = |precision| Source { backend, tensors: &tensors, constants, precision };
         let sizes = &config.backbone;
         let vision = VisionTower::load(
             &source(precision.vision),
@@ -168,6 +171,7 @@ impl SmolVla {
             tokeniser,
             tensors,
             options,
+            constants,
             cameras,
             vision,
             state,
@@ -336,17 +340,12 @@ impl SmolVla {
 
     fn positions(&self, tokens: usize) -> Positions {
         let sizes = &self.config.backbone;
-        let prefix: Vec<u32> = (0..tokens as u32).collect();
-        Positions {
-            tokens,
-            prefix: Rope::new(&self.backend, &prefix, sizes.head_dim, ROPE_BASE),
-            actions: ActionPositions::new(
-                &self.backend,
-                tokens,
-                self.config.common.chunk_size,
-                sizes.head_dim,
-            ),
-        }
+        let table = |positions: Range<usize>| {
+            let positions: Vec<u32> = positions.map(|position| position as u32).collect();
+            Rope::new(&self.backend, &positions, sizes.head_dim, self.constants.rope_base)
+        };
+        let actions = ActionPositions::new(tokens, self.config.common.chunk_size, table);
+        Positions { tokens, prefix: table(0..tokens), actions }
     }
 
     /// All images as the vision tower takes them, a row being a patch's width of pixels.
@@ -432,10 +431,18 @@ const MAX_STEPS: usize = 1000;
 fn check_sizes(config: &SmolVlaConfig) -> Result<(), CheckpointError> {
     let sizes = &config.backbone;
     let size = |what: &str, expected: &str, actual: usize| {
-        Err(CheckpointError::Size { what: what.into(), expected: expected.into(), actual: actual.to_string() })
+        Err(CheckpointError::Size {
+            what: what.into(),
+            expected: expected.into(),
+            actual: actual.to_string(),
+        })
     };
     if sizes.expert_layers != sizes.layers {
-        return size("the number of expert layers", &format!("{}, one for each text layer", sizes.layers), sizes.expert_layers);
+        return size(
+            "the number of expert layers",
+            &format!("{}, one for each text layer", sizes.layers),
+            sizes.expert_layers,
+        );
     }
     let grid = sizes.image_size / sizes.patch_size;
     // The backbone finds a patch's row in the position table through fractions of the image's side, which

@@ -4,10 +4,9 @@ use super::probe::Probe;
 use super::source::{Source, reduced};
 use crate::checkpoint::smolvla::TEXT;
 use crate::checkpoint::{Backbone, CheckpointError};
-use crate::compute::{Activation, Attention, Columns, ComputeError, Dense, KeysValues, Norm, Rope, Rows, Sight};
-
-/// The base of all rotary positions; the policy overrules the backbone's own.
-pub(super) const ROPE_BASE: f64 = 10_000.0;
+use crate::compute::{
+    Activation, Attention, Columns, ComputeError, Dense, KeysValues, Norm, Rope, Rows, Sight,
+};
 
 /// The keys, after their rotation, and values of one layer, `[tokens, kv_heads × head_dim]` each.
 #[derive(Debug)]
@@ -110,7 +109,8 @@ impl TextTower {
             let mut qkv = layer.qkv.forward(&x);
             rope.turn(&mut qkv, 0, heads + kv_heads);
             if at + 1 < self.layers.len() || probe.traces() {
-                let own = KeysValues { keys: Columns::new(&qkv, query), values: Columns::new(&qkv, query + key) };
+                let own =
+                    KeysValues { keys: Columns::new(&qkv, query), values: Columns::new(&qkv, query + key) };
                 // The state, the last token, sees all; nothing but itself sees it.
                 let mixed = self.attention.forward(Columns::new(&qkv, 0), &[own], 1, Sight::LastHidden);
                 x = layer.rest.forward(&x, &mixed);

@@ -10,7 +10,7 @@ use super::rtc::Guidance;
 use super::source::Source;
 use crate::checkpoint::smolvla::EXPERT;
 use crate::checkpoint::{CheckpointError, SmolVlaConfig};
-use crate::compute::{Activation, Backend, ComputeError, Dense, DenseSpec, Rows, Weight};
+use crate::compute::{Activation, ComputeError, Dense, DenseSpec, Rows, Weight};
 
 /// Standard normal values, equal for equal arguments: ChaCha8 (D. J. Bernstein, 2008) with the key that
 /// `seed` expands to and the stream `stream`, turned into pairs of normal values by G. Box and
@@ -90,8 +90,11 @@ impl Sampler {
         Ok(Self {
             embed: embed.collect(),
             embed_out: source.dense_biased("model.", &embed_out, hidden, None, Activation::None)?,
-            advance: source
-                .build(DenseSpec { bias: Some(bias), norm, ..DenseSpec::new(out, source.precision) }),
+            advance: source.build(DenseSpec {
+                bias: Some(bias),
+                norm,
+                ..DenseSpec::new(out, source.precision)
+            }),
         })
     }
 
@@ -132,10 +135,9 @@ impl Sampler {
 }
 
 fn correct(guidance: &Guidance, x: &Rows, next: &Rows, t: f64, step: f64) -> Result<Rows, ComputeError> {
-    let backend: &Backend = x.backend();
     let mut values = next.download()?;
     guidance.correct(&x.download()?, &mut values, t, step);
-    Ok(Rows::upload(backend, &values, next.count(), next.width()))
+    Ok(Rows::upload(&x.backend, &values, next.count(), next.width()))
 }
 
 /// The velocity that has led from `x` to `next`.

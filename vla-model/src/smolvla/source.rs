@@ -5,15 +5,28 @@ use std::borrow::Cow;
 use crate::checkpoint::{CheckpointError, Tensors};
 use crate::compute::{Activation, Backend, Dense, DenseSpec, Norm, NormKind, Precision, Weight};
 
-/// Epsilon of the text tower's and the expert's norms.
-const RMS_EPSILON: f32 = 1e-5;
-/// Epsilon of the vision tower's norms.
-const LAYER_EPSILON: f32 = 1e-6;
+/// Numbers that no file of a checkpoint gives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Constants {
+    /// Of the text tower's and the expert's norms.
+    pub(super) rms_epsilon: f32,
+    /// Of the vision tower's norms.
+    pub(super) layer_epsilon: f32,
+    /// Of all rotary positions; the policy overrules the backbone's own.
+    pub(super) rope_base: f64,
+}
+
+impl Default for Constants {
+    fn default() -> Self {
+        Self { rms_epsilon: 1e-5, layer_epsilon: 1e-6, rope_base: 10_000.0 }
+    }
+}
 
 /// Where a network comes from and goes to, and in which precision.
 pub(super) struct Source<'a> {
     pub(super) backend: &'a Backend,
     pub(super) tensors: &'a Tensors,
+    pub(super) constants: Constants,
     pub(super) precision: Precision,
 }
 
@@ -25,8 +38,9 @@ impl<'a> Source<'a> {
         parts: &[(&str, usize)],
         inputs: usize,
     ) -> Result<Weight<'a>, CheckpointError> {
-        let weight =
-            |(part, outputs): &(&str, usize)| self.tensors.weight(&format!("{prefix}{part}.weight"), *outputs, inputs);
+        let weight = |(part, outputs): &(&str, usize)| {
+            self.tensors.weight(&format!("{prefix}{part}.weight"), *outputs, inputs)
+        };
         if let [only] = parts {
             return weight(only);
         }
@@ -76,14 +90,14 @@ impl<'a> Source<'a> {
     /// A root-mean-square norm.
     pub(super) fn rms(&self, name: &str, width: usize) -> Result<Norm, CheckpointError> {
         let scale = self.tensors.vector(&format!("{name}.weight"), width)?;
-        Ok(Norm { kind: NormKind::Rms, scale, shift: Vec::new(), epsilon: RMS_EPSILON })
+        Ok(Norm { kind: NormKind::Rms, scale, shift: Vec::new(), epsilon: self.constants.rms_epsilon })
     }
 
     /// A layer norm.
     pub(super) fn layer_norm(&self, name: &str, width: usize) -> Result<Norm, CheckpointError> {
         let scale = self.tensors.vector(&format!("{name}.weight"), width)?;
         let shift = self.tensors.vector(&format!("{name}.bias"), width)?;
-        Ok(Norm { kind: NormKind::Layer, scale, shift, epsilon: LAYER_EPSILON })
+        Ok(Norm { kind: NormKind::Layer, scale, shift, epsilon: self.constants.layer_epsilon })
     }
 
     /// A small matrix as floats.

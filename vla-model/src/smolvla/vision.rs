@@ -5,7 +5,8 @@ use super::source::{Source, reduced};
 use crate::checkpoint::smolvla::{CONNECTOR, VISION};
 use crate::checkpoint::{Backbone, CheckpointError};
 use crate::compute::{
-    Activation, Attention, Columns, ComputeError, Dense, DenseSpec, KeysValues, Norm, Precision, Rows, Sight, Weight,
+    Activation, Attention, Columns, ComputeError, Dense, DenseSpec, KeysValues, Norm, Precision, Rows, Sight,
+    Weight,
 };
 
 #[derive(Debug)]
@@ -46,11 +47,15 @@ impl VisionTower {
     ) -> Result<Self, CheckpointError> {
         let (width, side) = (sizes.vision_hidden, sizes.patch_size);
         let patch_embedding = patch_embedding(source, width, side, patches)?;
-        let positions =
-            source.floats(&format!("{VISION}embeddings.position_embedding.weight"), sizes.patches(), width)?;
+        let positions = source.floats(
+            &format!("{VISION}embeddings.position_embedding.weight"),
+            sizes.patches(),
+            width,
+        )?;
         let layers = (0..sizes.vision_layers)
             .map(|layer| {
-                let layer = Layer::load(source, &format!("{VISION}encoder.layers.{layer}."), width, sizes.vision_mlp);
+                let layer =
+                    Layer::load(source, &format!("{VISION}encoder.layers.{layer}."), width, sizes.vision_mlp);
                 source.tensors.release();
                 layer
             })
@@ -84,7 +89,12 @@ impl VisionTower {
 
     /// `pixels` of `images` square images, `[images × image_size × image_size / patch_size, patch_size × 3]`,
     /// to `[images × tokens_per_camera, hidden]`, already scaled as the prefix wants it.
-    pub(super) fn forward(&self, pixels: &Rows, images: usize, probe: &mut Probe<'_>) -> Result<Rows, ComputeError> {
+    pub(super) fn forward(
+        &self,
+        pixels: &Rows,
+        images: usize,
+        probe: &mut Probe<'_>,
+    ) -> Result<Rows, ComputeError> {
         let patches = images * self.patches;
         let pixels = pixels.gather(&self.patch_rows[..patches * self.patch_size], self.patch_size);
         let mut x = self.patch_embedding.forward(&pixels);
@@ -111,7 +121,13 @@ impl VisionTower {
         Ok(tokens)
     }
 
-    fn record(&self, probe: &mut Probe<'_>, name: &str, rows: &Rows, images: usize) -> Result<(), ComputeError> {
+    fn record(
+        &self,
+        probe: &mut Probe<'_>,
+        name: &str,
+        rows: &Rows,
+        images: usize,
+    ) -> Result<(), ComputeError> {
         if probe.traces() {
             for image in 0..images {
                 let rows = rows.narrow(image * self.patches, self.patches);
@@ -173,9 +189,12 @@ fn patch_embedding(
 /// For each patch, the runs of `patch_size` pixels that it is made of.
 fn patch_rows(sizes: &Backbone, cameras: usize) -> Vec<u32> {
     let (side, grid) = (sizes.patch_size, sizes.image_size / sizes.patch_size);
-    let patches = (0..cameras * sizes.patches()).map(|at| (at / sizes.patches(), at / grid % grid, at % grid));
+    let patches =
+        (0..cameras * sizes.patches()).map(|at| (at / sizes.patches(), at / grid % grid, at % grid));
     patches
-        .flat_map(|(image, y, x)| (0..side).map(move |row| (((image * grid + y) * side + row) * grid + x) as u32))
+        .flat_map(|(image, y, x)| {
+            (0..side).map(move |row| (((image * grid + y) * side + row) * grid + x) as u32)
+        })
         .collect()
 }
 
