@@ -155,6 +155,8 @@ fn time(step: usize, steps: usize) -> f64 {
 /// Sines, then cosines, of `2πt / period` for periods from the shortest to the longest, evenly on a
 /// logarithmic scale.
 fn time_embedding(t: f64, width: usize, [shortest, longest]: [f64; 2]) -> Vec<f64> {
+    // LeRobot keeps the time in f32, and a turn in the shortest period is short enough to show it.
+    let t = f64::from(t as f32);
     let half = width / 2;
     let angle = |at: usize| {
         let fraction = at as f64 / (half.max(2) - 1) as f64;
