@@ -1,15 +1,20 @@
 //! Kernels for the CPU.
 
+mod attention;
 mod buffer;
 mod isa;
+mod memory;
 mod pool;
 mod reference;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use std::sync::Arc;
 
+pub(crate) use attention::attention;
 pub(crate) use buffer::Buffer;
 pub(crate) use isa::Isa;
-pub(crate) use reference::{ConvLayer, DenseLayer, attention, max_pool, norm};
+pub(crate) use reference::{ConvLayer, DenseLayer, max_pool, norm};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]
