@@ -27,6 +27,7 @@ pub mod weight;
 
 pub use attention::{Attention, Columns, KeysValues, Sight};
 pub use conv::{Conv2d, ConvSpec, Maps};
+pub use cpu::Isa;
 pub use dense::{Activation, Dense, DenseSpec, Precision};
 pub use norm::{Norm, NormKind};
 pub use rope::Rope;
@@ -52,6 +53,13 @@ impl Backend {
     #[must_use]
     pub fn cpu(threads: usize) -> Self {
         Self { cpu: cpu::Cpu::new(threads) }
+    }
+
+    /// As [`Backend::cpu`], with the kernels for `isa` and no more: for tests and comparisons. None where
+    /// this processor, or the system, does not have it.
+    #[must_use]
+    pub fn cpu_with(threads: usize, isa: Isa) -> Option<Self> {
+        Isa::available().contains(&isa).then(|| Self { cpu: cpu::Cpu::with_isa(threads, isa) })
     }
 
     /// What computes, in words: `CPU, 2 threads, AVX-512 VNNI`.
