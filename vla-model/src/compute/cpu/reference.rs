@@ -98,10 +98,6 @@ impl ConvLayer {
         }
     }
 
-    pub(crate) fn outputs(&self) -> usize {
-        self.dense.outputs()
-    }
-
     pub(crate) fn forward(
         &self,
         cpu: &Cpu,
