@@ -157,19 +157,3 @@ fn round_runs(values: &[f32], run: usize, top: f32) -> (Vec<i8>, Vec<f32>) {
     let scales = scales.collect();
     (rounded, scales)
 }
-
-/// Rounds a block of at most [`INT4_BLOCK`] values to integers in -7..=7, plus 8, and returns their scale:
-/// the largest magnitude divided by 7. Ties to even. A block with NaN or infinity has scale NaN.
-pub(crate) fn int4_block(values: &[f32], to: &mut [u8]) -> f32 {
-    // As bits, magnitudes sort as integers do, and NaN comes out on top.
-    let top = values.iter().map(|value| value.abs().to_bits()).max().map_or(0.0, f32::from_bits);
-    if !top.is_finite() || top < 1e-30 {
-        to.fill(8);
-        return if top.is_finite() { 0.0 } else { f32::NAN };
-    }
-    let factor = 7.0 / top;
-    for (to, value) in to.iter_mut().zip(values) {
-        *to = ((value * factor).round_ties_even() + 8.0) as u8;
-    }
-    top / 7.0
-}
