@@ -22,12 +22,12 @@ use reflexarc_runtime::runtime::load_chain;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::scene::Scene;
-use reflexarc_vla_model::decision::Decision;
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::phrasing::{self, Split};
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use serde::Serialize;
 
 /// The words in which the robot is told.
@@ -177,14 +177,14 @@ impl Policy for Timed {
         self.policy.instruct(instruction);
     }
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
         let begun = Instant::now();
-        let decision = self.policy.decide(observation);
+        let output = self.policy.decide(observation, ahead);
         let duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if let Ok(mut latency) = self.latency.lock() {
             latency.record_ns(duration_ns);
         }
-        decision
+        output
     }
 }
 

@@ -15,10 +15,11 @@ use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
 use reflexarc_sim::scene::Scene;
 use reflexarc_sim::task::{Outcome, PickTask};
 use reflexarc_sim::world::World;
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Verdict};
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use serde::Serialize;
 
 use crate::peaks::{PeakWatch, Peaks};
@@ -95,12 +96,12 @@ impl Policy for Whisper {
 
     fn instruct(&mut self, _: &str) {}
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
         let verdict = self.0.lock().ok().and_then(|verdict| verdict.clone());
         let verdict = verdict.unwrap_or(Verdict::Infeasible(Infeasible::Absent));
         let tokens = tokens_from_verdict(&verdict).unwrap_or_default();
         let verdict = parse(&tokens).unwrap_or(verdict);
-        Ok(Decision { tokens, verdict, confidence: 1.0, observation_ns: observation.time_ns })
+        Ok(Output::Goals(Decision { tokens, verdict, confidence: 1.0, observation_ns: observation.time_ns }))
     }
 }
 
@@ -132,9 +133,9 @@ impl<P: Policy> Policy for Lent<P> {
         }
     }
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
         match self.0.lock() {
-            Ok(mut policy) => policy.decide(observation),
+            Ok(mut policy) => policy.decide(observation, ahead),
             Err(_) => Err(PolicyError::NoInstruction),
         }
     }

@@ -14,13 +14,14 @@ use reflexarc_runtime::Config;
 use reflexarc_runtime::config::DeviceChoice;
 use reflexarc_runtime::load::load_policy;
 use reflexarc_sim::expert::fold_yaw;
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{
     Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
 };
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use reflexarc_vla_model::weights::{Quantisation, to_bytes};
 
 /// Each job wants its share of the processor: one at a time.
@@ -40,10 +41,10 @@ impl Policy for Always {
 
     fn instruct(&mut self, _instruction: &str) {}
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
         let tokens = tokens_from_verdict(&self.0).unwrap();
         let verdict = parse(&tokens).unwrap();
-        Ok(Decision { tokens, verdict, confidence: 0.9, observation_ns: observation.time_ns })
+        Ok(Output::Goals(Decision { tokens, verdict, confidence: 0.9, observation_ns: observation.time_ns }))
     }
 }
 
@@ -61,7 +62,7 @@ impl Policy for Informed {
 
     fn instruct(&mut self, _instruction: &str) {}
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
         let [x, y, z] = observation.base_from_tool.position_m.map(f64::from);
         let [foot_x, foot_y] = self.foot_m;
         let width_m = f64::from(observation.gripper_width_m);
@@ -80,7 +81,7 @@ impl Policy for Informed {
         };
         let width_m = if open { 0.08 } else { 0.0 };
         let position_m = [foot_x, foot_y, height_m];
-        Always(act(subtask, position_m, self.yaw_rad, width_m, 20.0)).decide(observation)
+        Always(act(subtask, position_m, self.yaw_rad, width_m, 20.0)).decide(observation, ahead)
     }
 }
 

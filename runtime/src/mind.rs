@@ -10,9 +10,10 @@ use reflexarc_drivers::msg::{Goal, Header, StringMsg};
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
 use reflexarc_kinematics::Chain;
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{Decision, Verdict};
 use reflexarc_vla_model::observation::{Camera, Observation, TACTILE_LEN, Tactile, ToolPose};
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
 use crate::config::{Config, SenseConfig};
@@ -150,7 +151,7 @@ impl Mind {
             base_from_tool: ToolPose { position_m: [0.45, 0.0, 0.3], rotation_xyzw: [1.0, 0.0, 0.0, 0.0] },
         };
         for _ in 0..2 {
-            self.policy.decide(&observation)?;
+            self.policy.decide(&observation, &Ahead::default())?;
         }
         // A policy with a memory forgets the grey images.
         self.policy.instruct(&self.instruction);
@@ -172,12 +173,13 @@ impl Mind {
         }
         let observation = snapshot.observation(&self.senses)?;
         let begun = Instant::now();
-        let decided = self.policy.decide(&observation);
+        let decided = self.policy.decide(&observation, &Ahead::default());
         let model_ns = elapsed_ns(begun);
         let (mut token_audit_ns, mut world_audit_ns, mut tokens) = (0, 0, 0);
         let thought = match decided {
             Err(error) => Thought::Failed(error),
-            Ok(decision) => {
+            Ok(Output::Chunk(_)) => Thought::Failed(PolicyError::NoInstruction),
+            Ok(Output::Goals(decision)) => {
                 tokens = u32::try_from(decision.tokens.len()).unwrap_or(u32::MAX);
                 let begun = Instant::now();
                 let mut verdict = self.audit.tokens(&decision, observation.time_ns);

@@ -159,7 +159,7 @@ fn the_shipped_weights_decide_alike_on_every_device() {
         policy.instruct(&told);
         policy.warm_up().unwrap();
         let begun = Instant::now();
-        let decisions: Vec<_> = moments.iter().map(|moment| policy.decide(moment).unwrap()).collect();
+        let decisions: Vec<_> = moments.iter().map(|moment| policy.decision(moment).unwrap()).collect();
         let each_ms = begun.elapsed().as_secs_f64() * 1e3 / moments.len() as f64;
         println!("{name}: {each_ms:.1} ms for each of {} decisions", moments.len());
         let (expected_logits, expected_decisions) =

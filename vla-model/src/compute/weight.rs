@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::Precision;
+
 /// Values of one int4 block, along the inputs.
 pub const INT4_BLOCK: usize = 32;
 
@@ -44,4 +46,58 @@ impl<'a> Weight<'a> {
     pub fn float(outputs: usize, inputs: usize, values: impl Into<Cow<'a, [f32]>>) -> Self {
         Self { outputs, inputs, values: WeightValues::Float(values.into()) }
     }
+
+    /// The matrix as floats, borrowed where it is such.
+    #[must_use]
+    pub fn to_floats(&self) -> Cow<'_, [f32]> {
+        match &self.values {
+            WeightValues::Float(values) => Cow::Borrowed(values),
+            WeightValues::Int8 { values, scales } => {
+                let scale = |at: usize| scales[at / self.inputs];
+                values.iter().enumerate().map(|(at, value)| f32::from(*value) * scale(at)).collect()
+            }
+            WeightValues::Int4 { packed, scales } => (0..self.outputs * self.inputs)
+                .map(|at| {
+                    let half = packed[at / 2] >> (4 * (at % 2)) & 15;
+                    (f32::from(half) - 8.0) * scales[at / INT4_BLOCK]
+                })
+                .collect(),
+        }
+    }
+
+    /// Float values rounded to the integers of `precision`: each output's largest magnitude becomes
+    /// ±127 (int8), each block's ±7 (int4; a matrix whose inputs are no multiple of [`INT4_BLOCK`] stays
+    /// as it is). Float precisions and integers change nothing.
+    #[must_use]
+    pub fn quantised(self, precision: Precision) -> Self {
+        let WeightValues::Float(floats) = &self.values else { return self };
+        let values = match precision {
+            Precision::Int8 if self.inputs > 0 => {
+                let (values, scales) = round_runs(floats, self.inputs, 127.0);
+                WeightValues::Int8 { values: values.into(), scales: scales.into() }
+            }
+            Precision::Int4 if self.inputs > 0 && self.inputs.is_multiple_of(INT4_BLOCK) => {
+                let (values, scales) = round_runs(floats, INT4_BLOCK, 7.0);
+                let half = |value: i8| (value + 8).cast_unsigned();
+                let packed: Vec<u8> =
+                    values.chunks_exact(2).map(|pair| half(pair[0]) | half(pair[1]) << 4).collect();
+                WeightValues::Int4 { packed: packed.into(), scales: scales.into() }
+            }
+            _ => return self,
+        };
+        Self { values, ..self }
+    }
+}
+
+/// Integers up to ±`top`, and a scale for each run of `run` values.
+fn round_runs(values: &[f32], run: usize, top: f32) -> (Vec<i8>, Vec<f32>) {
+    let mut rounded = Vec::with_capacity(values.len());
+    let scales = values.chunks(run).map(|values| {
+        let scale = values.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / top;
+        let step = if scale > 0.0 { scale.recip() } else { 0.0 };
+        rounded.extend(values.iter().map(|value| (value * step).round().clamp(-top, top) as i8));
+        scale
+    });
+    let scales = scales.collect();
+    (rounded, scales)
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use super::config::GoalModelConfig;
 use super::features::{ARM_JOINTS, proprio, scene_patches, tactile_pair, wrist_patches};
 use super::model::{ForwardError, GoalModel, HostInputs, InstructionCache};
+use crate::chunk::Ahead;
 use crate::decision::Decision;
 use crate::device::{self, ChosenDevice, DeviceChoice, DeviceError, DeviceKind};
 use crate::grammar::decode_slots;
 use crate::instruction::{self, INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
 use crate::observation::{Camera, Observation, Tactile, ToolPose};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Output, Policy, PolicyError};
 use crate::weights::{self, WeightsError};
 
 /// The camera that sees the table.
@@ -115,9 +116,21 @@ impl GoalPolicy {
         let kept = self.instruction.take();
         self.instruct("pick up the red mug");
         let blank = self.blank_observation();
-        let result = (0..3).try_for_each(|_| self.decide(&blank).map(|_| ()));
+        let result = (0..3).try_for_each(|_| self.decision(&blank).map(|_| ()));
         self.instruction = kept;
         result
+    }
+
+    /// Decides what to do now: [`Policy::decide`] for those who know which policy they have.
+    ///
+    /// # Errors
+    /// [`PolicyError`] when the observation cannot be used or the model fails.
+    pub fn decision(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        self.read_observation(observation)?;
+        let cache = self.instruction.as_ref().ok_or(PolicyError::NoInstruction)?;
+        let logits =
+            self.model.logits(&self.inputs, cache).map_err(|error| self.failed(error.to_string()))?;
+        Ok(decode_slots(&logits)?.into_decision(observation.time_ns))
     }
 
     fn blank_observation(&self) -> Observation {
@@ -203,11 +216,7 @@ impl Policy for GoalPolicy {
         self.instruction = self.encode(instruction).ok();
     }
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
-        self.read_observation(observation)?;
-        let cache = self.instruction.as_ref().ok_or(PolicyError::NoInstruction)?;
-        let logits =
-            self.model.logits(&self.inputs, cache).map_err(|error| self.failed(error.to_string()))?;
-        Ok(decode_slots(&logits)?.into_decision(observation.time_ns))
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
+        self.decision(observation).map(Output::Goals)
     }
 }
