@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod act;
 pub mod chunk;
 pub mod compute;
 pub mod decision;
@@ -45,5 +46,6 @@ pub mod observation;
 pub mod phrasing;
 pub mod policy;
 pub mod token;
+pub mod trace;
 pub mod weights;
 mod words;

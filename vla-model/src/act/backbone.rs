@@ -52,7 +52,8 @@ impl Backbone {
         let mut scale = 4;
         for stage in 1..=STAGES {
             let mut index = 0;
-            while index == 0 || tensors.contains(&format!("model.backbone.layer{stage}.{index}.conv1.weight")) {
+            while index == 0 || tensors.contains(&format!("model.backbone.layer{stage}.{index}.conv1.weight"))
+            {
                 let stride = if stage > 1 && index == 0 { 2 } else { 1 };
                 scale *= stride;
                 let name = format!("layer{stage}.{index}");

@@ -1,9 +1,9 @@
 //! The decoder: one query for each action of the chunk, looking at the encoder's tokens.
 
 use super::layers::{Attended, FeedForward, KEYS_VALUES, Projection, QUERIES, SelfAttention, Source};
+use super::probe::Probe;
 use crate::checkpoint::CheckpointError;
-use crate::compute::{Columns, Norm, Precision, Rows};
-use crate::trace::Probe;
+use crate::compute::{Columns, ComputeError, Norm, Precision, Rows};
 
 #[derive(Debug)]
 pub(super) struct Decoder {
@@ -27,9 +27,7 @@ impl Decoder {
         precision: Precision,
     ) -> Result<Self, CheckpointError> {
         let places = source.table("model.decoder_pos_embed.weight", chunk)?;
-        let to_itself = |index, precision| {
-            SelfAttention::load(source, &format!("{}", layer(index)), &places, precision)
-        };
+        let to_itself = |index, precision| SelfAttention::load(source, &layer(index), &places, precision);
         let to_queries = |index, precision| {
             Projection::load(source, &format!("{}.multihead_attn", layer(index)), QUERIES, &places, precision)
         };
@@ -49,17 +47,17 @@ impl Decoder {
     }
 
     /// `memory` `[tokens, dim]` to `[chunk, dim]`.
-    pub(super) fn forward(&self, memory: &Rows, probe: &mut Probe<'_>) -> Rows {
+    pub(super) fn forward(&self, memory: &Rows, probe: &mut Probe<'_>) -> Result<Rows, ComputeError> {
         let mut x = self.first.forward(&self.start, &self.queries, memory);
-        probe.put(|| "decoder.layer0.out".into(), &x);
+        probe.put(|| "decoder.layer0.out".into(), &x)?;
         for (index, (to_itself, to_queries, crossing)) in self.later.iter().enumerate() {
             x = to_itself.forward(&x);
             x = crossing.forward(&x, &to_queries.forward(&x), memory);
-            probe.put(|| format!("decoder.layer{}.out", index + 1), &x);
+            probe.put(|| format!("decoder.layer{}.out", index + 1), &x)?;
         }
         let x = self.norm.forward(&x);
-        probe.put(|| "decoder.out".into(), &x);
-        x
+        probe.put(|| "decoder.out".into(), &x)?;
+        Ok(x)
     }
 }
 

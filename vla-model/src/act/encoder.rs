@@ -1,9 +1,9 @@
 //! The encoder: layers that let latent, state and camera tokens see each other.
 
 use super::layers::{FeedForward, SelfAttention, Source};
+use super::probe::Probe;
 use crate::checkpoint::CheckpointError;
-use crate::compute::{Precision, Rows};
-use crate::trace::Probe;
+use crate::compute::{ComputeError, Precision, Rows};
 
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -29,12 +29,12 @@ impl Encoder {
     }
 
     /// `[tokens, dim]` to the same.
-    pub(super) fn forward(&self, mut x: Rows, probe: &mut Probe<'_>) -> Rows {
+    pub(super) fn forward(&self, mut x: Rows, probe: &mut Probe<'_>) -> Result<Rows, ComputeError> {
         for (index, (attention, feed_forward)) in self.layers.iter().enumerate() {
             x = feed_forward.forward(&attention.forward(&x));
-            probe.put(|| format!("encoder.layer{index}.out"), &x);
+            probe.put(|| format!("encoder.layer{index}.out"), &x)?;
         }
-        probe.put(|| "encoder.out".into(), &x);
-        x
+        probe.put(|| "encoder.out".into(), &x)?;
+        Ok(x)
     }
 }

@@ -69,9 +69,9 @@ mod tests {
     fn by_definition(coefficient: f64, width: usize, predictions: &[(usize, Vec<f32>)]) -> Vec<Vec<f64>> {
         let latest = |at: usize| {
             let (now, _) = predictions[at];
-            let covering = predictions[..=at].iter().filter_map(|(made, chunk)| {
-                chunk.chunks_exact(width).nth(now - made)
-            });
+            let covering = predictions[..=at]
+                .iter()
+                .filter_map(|(made, chunk)| chunk.chunks_exact(width).nth(now - made));
             let mut sums = vec![0.0; width];
             let mut total = 0.0;
             for (age, action) in covering.enumerate() {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::checkpoint::{CheckpointError, Tensors};
 use crate::compute::{
     Activation, Attention, Backend, Columns, Dense, DenseSpec, KeysValues, Norm, NormKind, Precision, Rows,
-    Sight,
+    Sight, Weight,
 };
 
 const NORM_EPSILON: f32 = 1e-5;
@@ -81,32 +81,22 @@ impl Projection {
         let bias = source.tensors.vector(&format!("{attention}.in_proj_bias"), 3 * dim)?;
         let rows = |bands: &Range<usize>| bands.start * dim..bands.end * dim;
 
-        let placed = bands.start..bands.end.min(VALUES);
+        // Exact, and once: in floats. The values' rows of the matrix are zero here, they take no positions.
+        let mut placed = weight.rows(rows(&bands)).to_floats().into_owned();
+        let values_from = rows(&(bands.start..VALUES)).len().min(placed.len() / dim) * dim;
+        placed[values_from..].fill(0.0);
         let spec = DenseSpec {
-            bias: Some(bias[rows(&placed)].to_vec()),
-            ..DenseSpec::new(weight.outputs(rows(&placed)), Precision::F32)
+            bias: Some(bias[rows(&bands)].to_vec()),
+            ..DenseSpec::new(Weight::float(bands.len() * dim, dim, placed), Precision::F32)
         };
         let summand = Dense::new(source.backend, spec).forward(positions);
-        let summand = if placed == bands {
-            summand
-        } else {
-            widened(&summand, &bias[rows(&(VALUES..bands.end))])
-        };
-        let matrix = DenseSpec::new(weight.outputs(rows(&bands)), precision);
+        let matrix = DenseSpec::new(weight.rows(rows(&bands)), precision);
         Ok(Self { matrix: Dense::new(source.backend, matrix), summand })
     }
 
     pub(super) fn forward(&self, tokens: &Rows) -> Rows {
         self.matrix.forward_plus(tokens, &self.summand)
     }
-}
-
-/// Each row with `tail` after it.
-fn widened(rows: &Rows, tail: &[f32]) -> Rows {
-    let width = rows.width() + tail.len();
-    let values: Vec<f32> =
-        rows.download().chunks_exact(rows.width()).flat_map(|row| row.iter().chain(tail).copied()).collect();
-    Rows::upload(rows.backend(), &values, rows.count(), width)
 }
 
 /// What follows the scores: the output matrix, the residual, the norm.
@@ -138,7 +128,13 @@ impl Attended {
     }
 
     /// `norm(x + output(attention(queries, keys, values)))`.
-    pub(super) fn forward(&self, x: &Rows, queries: Columns<'_>, keys: Columns<'_>, values: Columns<'_>) -> Rows {
+    pub(super) fn forward(
+        &self,
+        x: &Rows,
+        queries: Columns<'_>,
+        keys: Columns<'_>,
+        values: Columns<'_>,
+    ) -> Rows {
         let seen = self.shape.forward(queries, &[KeysValues { keys, values }], 1, Sight::All);
         self.norm.forward(&self.output.forward_plus(&seen, x))
     }
