@@ -5,6 +5,7 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
+use crate::checkpoint::CheckpointError;
 use crate::compute::{ComputeError, Rows};
 
 /// Named tensors: what a model computed on the way to its chunk, or what another one recorded.
@@ -50,6 +51,23 @@ pub enum TraceError {
         expected: Vec<usize>,
         /// The shape that it has.
         actual: Vec<usize>,
+    },
+}
+
+/// Why a checkpoint was not verified against recorded tensors.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The checkpoint cannot be loaded.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The recorded tensors cannot be used, or the model has none like them.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The model did not run.
+    #[error("the model did not run: {reason}")]
+    Run {
+        /// Why not.
+        reason: String,
     },
 }
 

@@ -29,12 +29,12 @@ struct Block {
     shortcut: Option<Conv2d>,
 }
 
-/// Operations of one convolution for each pixel that it gives.
+/// Floating-point operations of one convolution for each pixel that it gives.
 #[derive(Debug)]
 struct Work {
     /// Pixels of the image to one of its own, along an edge.
     stride: usize,
-    operations: u64,
+    flops: u64,
 }
 
 impl Backbone {
@@ -89,11 +89,10 @@ impl Backbone {
         size.map(|pixels| pixels.div_ceil(4 << (STAGES - 1)))
     }
 
-    /// Operations for an image, two to a multiplication and its addition.
-    pub(super) fn operations(&self, [height, width]: [usize; 2]) -> u64 {
-        let each = |work: &Work| {
-            work.operations * (height.div_ceil(work.stride) * width.div_ceil(work.stride)) as u64
-        };
+    /// Floating-point flops for an image, a multiply-add counting as two.
+    pub(super) fn flops(&self, [height, width]: [usize; 2]) -> u64 {
+        let each =
+            |work: &Work| work.flops * (height.div_ceil(work.stride) * width.div_ceil(work.stride)) as u64;
         self.work.iter().map(each).sum()
     }
 
@@ -152,7 +151,7 @@ impl Loader<'_> {
         let means = part("running_mean")?;
         let bias = part("bias")?.into_iter().zip(means.iter().zip(&factors));
 
-        self.work.push(Work { stride: scale, operations: 2 * (outputs * inputs * taps) as u64 });
+        self.work.push(Work { stride: scale, flops: 2 * (outputs * inputs * taps) as u64 });
         let spec = ConvSpec {
             weight: folded(&name, &weight, taps, &factors)?,
             bias: Some(bias.map(|(bias, (mean, factor))| bias - mean * factor).collect()),

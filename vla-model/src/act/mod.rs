@@ -8,13 +8,14 @@
 //! | file | owns |
 //! |---|---|
 //! | `policy` | observation to chunk: scaling, ensembling |
-//! | [`ensemble`] | temporal ensembling |
-//! | [`network`] | normalised numbers to normalised numbers |
+//! | `ensemble` | temporal ensembling |
+//! | `network` | normalised numbers to normalised numbers |
 //! | `backbone` | the residual network |
 //! | `encoder`, `decoder`, `layers` | the transformer |
 //! | `position` | where a pixel stands |
-//! | [`probe`] | watching: intermediate values, times |
-//! | [`verify`](mod@verify) | comparing with recorded values |
+//! | `precision` | in which numbers each part computes |
+//! | `probe` | looking on: intermediate values, stages |
+//! | `verify` | comparing with recorded values |
 //!
 //! What does not depend on the observation is computed when a checkpoint is loaded: the positions' part of
 //! queries and keys, the decoder's first attention to itself, the latent's token.
@@ -22,18 +23,17 @@
 mod backbone;
 mod decoder;
 mod encoder;
-pub mod ensemble;
+mod ensemble;
 mod layers;
-pub mod network;
+mod network;
 mod policy;
 mod position;
 mod precision;
-pub mod probe;
-pub mod verify;
+mod probe;
+mod verify;
 
 pub use ensemble::Ensemble;
-pub use network::{Network, Operations};
 pub use policy::{Act, ActOptions};
-pub use precision::ActPrecision;
-pub use probe::{Probe, StageTimes};
+pub use precision::Precisions;
+pub use probe::Stage;
 pub use verify::verify;

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::ActPrecision;
+use super::Precisions;
 use super::backbone::Backbone;
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::layers::Source;
 use super::position::sinusoid_2d;
-use super::probe::Probe;
+use super::probe::{Probe, Stage};
 use crate::checkpoint::{ActConfig, CheckpointError, Tensors};
 use crate::compute::{Activation, Backend, ComputeError, Dense, Maps, Rows};
 
@@ -16,7 +16,7 @@ const COLOURS: usize = 3;
 
 /// ACT's network, ready on its backend.
 #[derive(Debug)]
-pub struct Network {
+pub(super) struct Network {
     backend: Backend,
     groups: Vec<Group>,
     backbone: Backbone,
@@ -28,7 +28,7 @@ pub struct Network {
     encoder: Encoder,
     decoder: Decoder,
     action_head: Dense,
-    operations: Operations,
+    config: ActConfig,
 }
 
 /// Consecutive cameras of one size, which go through the backbone together.
@@ -45,29 +45,17 @@ impl Group {
     }
 }
 
-/// Arithmetic of a chunk by stage, two operations to a multiplication and its addition. Matrices,
-/// convolutions and attention scores; norms and softmax are left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Operations {
-    /// All cameras.
-    pub backbone: u64,
-    /// Image projection and encoder layers.
-    pub encoder: u64,
-    /// Decoder layers and action head, without what is computed at load.
-    pub decoder: u64,
-}
-
 impl Network {
     /// Loads what inference needs; the variational encoder stays in the file.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit the configuration, or the configuration wants an
     /// environment's state, which no observation has.
-    pub fn load(
+    pub(super) fn load(
         config: &ActConfig,
         tensors: &Tensors,
         backend: &Backend,
-        precision: &ActPrecision,
+        precision: Precisions,
     ) -> Result<Self, CheckpointError> {
         let common = &config.common;
         let dim = config.dim_model;
@@ -108,7 +96,6 @@ impl Network {
         )?;
         let head = [dim, common.action_len];
         let action_head = source.dense("model.action_head", head, Activation::None, precision.ends)?;
-        let operations = operations(config, &backbone, &groups, positions.count());
         Ok(Self {
             latent: Rows::upload(backend, &latent, 1, dim),
             backend: backend.clone(),
@@ -120,14 +107,50 @@ impl Network {
             encoder,
             decoder,
             action_head,
-            operations,
+            config: config.clone(),
         })
     }
 
-    /// Arithmetic of one chunk.
+    /// The checkpoint's options.
     #[must_use]
-    pub fn operations(&self) -> Operations {
-        self.operations
+    pub(super) fn config(&self) -> &ActConfig {
+        &self.config
+    }
+
+    /// Floating-point operations of `stage` for one chunk, a multiply-add counting as two. Convolutions,
+    /// matrices and attention alone, without what is computed at load.
+    #[must_use]
+    pub(super) fn flops(&self, stage: Stage) -> u64 {
+        let config = &self.config;
+        let (tokens, chunk) = (self.positions.count(), config.common.chunk_size);
+        let dim = config.dim_model;
+        let matrix = |rows: usize, inputs: usize, outputs: usize| 2 * (rows * inputs * outputs) as u64;
+        // Scores and sums.
+        let attention = |queries: usize, keys: usize| 4 * (queries * keys * dim) as u64;
+        let feed_forward = |rows: usize| 2 * matrix(rows, dim, config.dim_feedforward);
+        let to_itself = |rows: usize| matrix(rows, dim, 4 * dim) + attention(rows, rows);
+        match stage {
+            Stage::Images => 0,
+            Stage::Backbone => {
+                let images = |group: &Group| group.cameras.len() as u64 * self.backbone.flops(group.size);
+                self.groups.iter().map(images).sum()
+            }
+            Stage::Encoder => {
+                let learned = 1 + usize::from(self.state_projection.is_some());
+                matrix(tokens - learned, self.backbone.channels(), dim)
+                    + matrix(1, config.common.state_len, dim)
+                    + config.n_encoder_layers as u64 * (to_itself(tokens) + feed_forward(tokens))
+            }
+            Stage::Decoder => {
+                let crossing = matrix(tokens, dim, 2 * dim)
+                    + attention(chunk, tokens)
+                    + matrix(chunk, dim, dim)
+                    + feed_forward(chunk);
+                let queries = to_itself(chunk) + matrix(chunk, dim, dim);
+                let layers = config.n_decoder_layers as u64;
+                layers * crossing + (layers - 1) * queries + matrix(chunk, dim, config.common.action_len)
+            }
+        }
     }
 
     /// `pixels`: red, green and blue of each pixel, row by row, camera after camera in the order of the
@@ -136,7 +159,7 @@ impl Network {
     ///
     /// # Errors
     /// [`ComputeError`] when the device fails.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         pixels: &[f32],
         state: &[f32],
@@ -154,7 +177,9 @@ impl Network {
                 width: group.size[1],
             }));
         }
-        probe.end("backbone");
+        if let Some(last) = maps.last() {
+            probe.end(Stage::Backbone, &last.rows)?;
+        }
 
         let projected: Vec<Rows> =
             maps.iter().map(|maps| self.image_projection.forward(&maps.rows)).collect();
@@ -170,16 +195,15 @@ impl Network {
         probe.put(|| "encoder.in".into(), &tokens)?;
         probe.put(|| "encoder.pos".into(), &self.positions)?;
         let memory = self.encoder.forward(tokens, probe)?;
-        probe.end("encoder");
+        probe.end(Stage::Encoder, &memory)?;
 
         let hidden = self.decoder.forward(&memory, probe)?;
         let actions = self.action_head.forward(&hidden);
-        let values = actions.download()?;
-        probe.end("decoder");
+        probe.end(Stage::Decoder, &actions)?;
         if let Some(trace) = &mut probe.trace {
             trace.put("output.action_chunk", &actions)?;
         }
-        Ok(values)
+        actions.download()
     }
 
     fn put_maps(&self, maps: &[Maps], projected: &[Rows], probe: &mut Probe<'_>) -> Result<(), ComputeError> {
@@ -224,29 +248,4 @@ fn positions(source: &Source<'_>, states: usize, groups: &[Group]) -> Result<Row
         parts.extend(std::iter::repeat_n(map, group.cameras.len()));
     }
     Ok(Rows::stack(&parts.iter().collect::<Vec<_>>()))
-}
-
-fn operations(config: &ActConfig, backbone: &Backbone, groups: &[Group], tokens: usize) -> Operations {
-    let [dim, inner, tokens, chunk] =
-        [config.dim_model, config.dim_feedforward, tokens, config.common.chunk_size].map(|size| size as u64);
-    let pixels: usize = groups
-        .iter()
-        .map(|group| group.cameras.len() * Backbone::map_size(group.size).iter().product::<usize>())
-        .sum();
-    let images = groups.iter().map(|group| group.cameras.len() as u64 * backbone.operations(group.size));
-    let feed_forward = |rows: u64| 4 * rows * dim * inner;
-    // Queries, keys, values and output of a token, and its scores and sums over `seen` others.
-    let attention = |rows: u64, seen: u64| 8 * rows * dim * dim + 4 * rows * seen * dim;
-    let layers = config.n_encoder_layers as u64;
-    let later = config.n_decoder_layers as u64 - 1;
-    let crossing =
-        4 * tokens * dim * dim + 2 * chunk * dim * dim + 4 * chunk * tokens * dim + feed_forward(chunk);
-    Operations {
-        backbone: images.sum(),
-        encoder: 2 * (pixels * backbone.channels()) as u64 * dim
-            + layers * (attention(tokens, tokens) + feed_forward(tokens)),
-        decoder: (later + 1) * crossing
-            + later * (attention(chunk, chunk) + 2 * chunk * dim * dim)
-            + 2 * chunk * dim * config.common.action_len as u64,
-    }
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{ActPrecision, Ensemble, Network, Probe};
+use super::Precisions;
+use super::ensemble::Ensemble;
+use super::network::Network;
+use super::probe::{Probe, Stage};
 use crate::checkpoint::{self, ActConfig, Checkpoint, CheckpointError, Moments, Normaliser, PolicyConfig};
 use crate::chunk::{ActionChunk, Ahead};
 use crate::compute::Backend;
@@ -14,7 +17,7 @@ use crate::policy::{Output, Policy, PolicyError};
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActOptions {
     /// Numbers of each part; f32 by default.
-    pub precision: ActPrecision,
+    pub precision: Precisions,
     /// Coefficient of temporal ensembling in place of the checkpoint's own; see [`Ensemble`]. Ensembling
     /// wants a chunk every period.
     pub temporal_ensemble_coeff: Option<f64>,
@@ -27,7 +30,7 @@ pub struct ActOptions {
 impl Default for ActOptions {
     fn default() -> Self {
         Self {
-            precision: ActPrecision::from(crate::compute::Precision::F32),
+            precision: Precisions::default(),
             temporal_ensemble_coeff: None,
             period_ns: 1_000_000_000 / 30,
             cameras: BTreeMap::new(),
@@ -79,10 +82,10 @@ impl Act {
     ///
     /// # Errors
     /// When the folder holds no sound checkpoint, one of another kind, or options do not fit it.
-    pub fn load(dir: &Path, backend: &Backend, options: &ActOptions) -> Result<Self, CheckpointError> {
+    pub fn load(dir: &Path, backend: &Backend, options: ActOptions) -> Result<Self, CheckpointError> {
         let checkpoint = Checkpoint::open(dir)?;
         let config = act_config(&checkpoint)?;
-        let network = Network::load(config, &checkpoint.tensors, backend, &options.precision)?;
+        let network = Network::load(config, &checkpoint.tensors, backend, options.precision)?;
         checkpoint.tensors.release();
 
         let common = &config.common;
@@ -114,10 +117,17 @@ impl Act {
         })
     }
 
-    /// The network without what is around it.
+    /// The checkpoint's options.
     #[must_use]
-    pub fn network(&self) -> &Network {
-        &self.network
+    pub fn config(&self) -> &ActConfig {
+        self.network.config()
+    }
+
+    /// Floating-point operations of a stage of one chunk, a multiply-add counting as two. Convolutions,
+    /// matrices and attention alone, without what is computed at load.
+    #[must_use]
+    pub fn flops(&self, stage: Stage) -> u64 {
+        self.network.flops(stage)
     }
 
     /// The chunk for an observation, `chunk_size` actions. With ensembling they are the means of all
@@ -129,21 +139,31 @@ impl Act {
     /// [`PolicyError`] when a camera or joint is missing, of another size than in training or not finite,
     /// or the device fails.
     pub fn predict(&mut self, observation: &Observation) -> Result<ActionChunk, PolicyError> {
-        self.predict_watched(observation, &mut Probe::default())
+        self.predict_probed(observation, &mut Probe::default())
     }
 
-    /// As [`Act::predict`], watched.
+    /// As [`Act::predict`]; calls `ended` when a stage has ended, so that the caller can measure it.
     ///
     /// # Errors
     /// As [`Act::predict`].
-    pub fn predict_watched(
+    pub fn predict_staged(
+        &mut self,
+        observation: &Observation,
+        ended: &mut dyn FnMut(Stage),
+    ) -> Result<ActionChunk, PolicyError> {
+        self.predict_probed(observation, &mut Probe { trace: None, ended: Some(ended) })
+    }
+
+    fn predict_probed(
         &mut self,
         observation: &Observation,
         probe: &mut Probe<'_>,
     ) -> Result<ActionChunk, PolicyError> {
         let pixels = self.pixels(observation)?;
         let state = self.state(observation)?;
-        probe.end("preprocessing");
+        if let Some(ended) = &mut probe.ended {
+            ended(Stage::Images);
+        }
         let failed = |reason| PolicyError::Device { device: self.device.clone(), reason };
         let mut actions =
             self.network.forward(&pixels, &state, probe).map_err(|error| failed(error.to_string()))?;

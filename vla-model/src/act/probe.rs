@@ -1,52 +1,45 @@
-//! Watching a model compute: the intermediate values, and the time of each stage.
-
-use std::time::{Duration, Instant};
+//! Looking on while a chunk is computed.
 
 use crate::compute::{ComputeError, Rows};
 use crate::trace::Trace;
 
-/// Time by stage, in the order of the stages.
-#[derive(Clone, Debug)]
-pub struct StageTimes {
-    last: Instant,
-    stages: Vec<(&'static str, Duration)>,
+/// A part of the work on one chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Camera frames to normalised pixels.
+    Images,
+    /// The residual network, all cameras.
+    Backbone,
+    /// Tokens and encoder.
+    Encoder,
+    /// Decoder and action head.
+    Decoder,
 }
 
-impl StageTimes {
-    /// Begins the first stage.
-    #[must_use]
-    pub fn begin() -> Self {
-        Self { last: Instant::now(), stages: Vec::new() }
-    }
+impl Stage {
+    /// All stages in their order.
+    pub const ALL: [Self; 4] = [Self::Images, Self::Backbone, Self::Encoder, Self::Decoder];
 
-    /// Ends `stage` and begins the next. Work that a device has not finished counts into the stage that
-    /// first waits for it.
-    pub fn end(&mut self, stage: &'static str) {
-        let now = Instant::now();
-        self.stages.push((stage, now.duration_since(self.last)));
-        self.last = now;
-    }
-
-    /// Each stage with its time.
+    /// Its name in reports.
     #[must_use]
-    pub fn stages(&self) -> &[(&'static str, Duration)] {
-        &self.stages
-    }
-
-    /// Time of all stages.
-    #[must_use]
-    pub fn total(&self) -> Duration {
-        self.stages.iter().map(|(_, time)| *time).sum()
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Backbone => "backbone",
+            Self::Encoder => "encoder",
+            Self::Decoder => "decoder",
+        }
     }
 }
 
-/// Who watches a forward pass. The default watches nothing and costs nothing.
-#[derive(Debug, Default)]
-pub struct Probe<'a> {
-    /// Takes the intermediate values.
-    pub trace: Option<&'a mut Trace>,
-    /// Takes the times.
-    pub times: Option<&'a mut StageTimes>,
+/// Who wants to know what on the way; nobody and nothing by default.
+#[derive(Default)]
+pub(super) struct Probe<'a> {
+    /// Where intermediate values go.
+    pub(super) trace: Option<&'a mut Trace>,
+    /// Called when a stage has ended.
+    pub(super) ended: Option<&'a mut dyn FnMut(Stage)>,
 }
 
 impl Probe<'_> {
@@ -77,9 +70,13 @@ impl Probe<'_> {
         Ok(())
     }
 
-    pub(super) fn end(&mut self, stage: &'static str) {
-        if let Some(times) = &mut self.times {
-            times.end(stage);
+    /// Says that a stage has ended, once `result` has been computed.
+    pub(super) fn end(&mut self, stage: Stage, result: &Rows) -> Result<(), ComputeError> {
+        if let Some(ended) = &mut self.ended {
+            // Waits for a device that only has been told to.
+            result.narrow(0, 1).download()?;
+            ended(stage);
         }
+        Ok(())
     }
 }

@@ -2,27 +2,16 @@
 
 use std::path::Path;
 
+use super::Precisions;
+use super::ensemble::Ensemble;
+use super::network::Network;
 use super::policy::act_config;
-use super::{ActPrecision, Ensemble, Network, Probe};
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::compute::{Backend, ComputeError, Precision};
-use crate::trace::{Comparison, Trace, TraceError, compare};
+use super::probe::Probe;
+use crate::checkpoint::Checkpoint;
+use crate::compute::Backend;
+use crate::trace::{Comparison, Trace, TraceError, VerifyError, compare};
 
 const REFERENCE: &str = "reference.safetensors";
-
-/// Why a comparison was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The checkpoint cannot be loaded.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The recorded values cannot be read, or do not fit.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
-    /// The device failed.
-    #[error(transparent)]
-    Compute(#[from] ComputeError),
-}
 
 /// Puts the inputs recorded in `dir/reference.safetensors` to the checkpoint in `dir` and compares every
 /// tensor that is recorded there.
@@ -33,7 +22,7 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// [`VerifyError`] when the checkpoint or the file cannot be used, or do not fit each other.
-pub fn verify(dir: &Path, backend: &Backend, precision: Precision) -> Result<Vec<Comparison>, VerifyError> {
+pub fn verify(dir: &Path, backend: &Backend, precision: Precisions) -> Result<Vec<Comparison>, VerifyError> {
     let checkpoint = Checkpoint::open(dir)?;
     let config = act_config(&checkpoint)?;
     let mut reference = Trace::open(&dir.join(REFERENCE))?;
@@ -49,8 +38,10 @@ pub fn verify(dir: &Path, backend: &Backend, precision: Precision) -> Result<Vec
         0 => Vec::new(),
         len => input(&mut reference, "observation.state", &[len])?,
     };
-    let network = Network::load(config, &checkpoint.tensors, backend, &ActPrecision::from(precision))?;
-    network.forward(&pixels, &state, &mut Probe { trace: Some(&mut trace), times: None })?;
+    let network = Network::load(config, &checkpoint.tensors, backend, precision)?;
+    network
+        .forward(&pixels, &state, &mut Probe { trace: Some(&mut trace), ended: None })
+        .map_err(|error| VerifyError::Run { reason: error.to_string() })?;
 
     if reference.get("ensemble.actions").is_some() {
         let [horizon, width] = [config.common.chunk_size, config.common.action_len];

@@ -66,19 +66,75 @@ impl<'a> Weight<'a> {
         Weight { outputs: range.len(), inputs: self.inputs, values }
     }
 
-    /// The matrix as floats, borrowed where it is such.
+    /// The matrices one below the other, as one: the fused form of layers with the same inputs. Where
+    /// their forms differ, all become floats.
+    ///
+    /// # Panics
+    /// When there are none, or their inputs differ.
+    #[must_use]
+    pub fn stack(parts: Vec<Self>) -> Self {
+        let inputs = parts.first().map_or(0, |part| part.inputs);
+        assert!(
+            !parts.is_empty() && parts.iter().all(|part| part.inputs == inputs),
+            "matrices of equal inputs"
+        );
+        let outputs = parts.iter().map(|part| part.outputs).sum();
+        let all = |form: fn(&WeightValues<'_>) -> bool| parts.iter().all(|part| form(&part.values));
+        let values = if all(|values| matches!(values, WeightValues::Int8 { .. })) {
+            let (mut all_values, mut all_scales) = (Vec::new(), Vec::new());
+            for part in &parts {
+                if let WeightValues::Int8 { values, scales } = &part.values {
+                    all_values.extend_from_slice(values);
+                    all_scales.extend_from_slice(scales);
+                }
+            }
+            WeightValues::Int8 { values: all_values.into(), scales: all_scales.into() }
+        } else if all(|values| matches!(values, WeightValues::Int4 { .. })) {
+            let (mut all_packed, mut all_scales) = (Vec::new(), Vec::new());
+            for part in &parts {
+                if let WeightValues::Int4 { packed, scales } = &part.values {
+                    all_packed.extend_from_slice(packed);
+                    all_scales.extend_from_slice(scales);
+                }
+            }
+            WeightValues::Int4 { packed: all_packed.into(), scales: all_scales.into() }
+        } else {
+            let mut all = Vec::with_capacity(outputs * inputs);
+            for part in &parts {
+                all.extend_from_slice(&part.to_floats());
+            }
+            WeightValues::Float(all.into())
+        };
+        Self { outputs, inputs, values }
+    }
+
+    /// The matrix times a factor.
+    #[must_use]
+    pub fn scaled(mut self, factor: f32) -> Self {
+        let numbers = match &mut self.values {
+            WeightValues::Float(values) => values,
+            WeightValues::Int8 { scales, .. } | WeightValues::Int4 { scales, .. } => scales,
+        };
+        numbers.to_mut().iter_mut().for_each(|number| *number *= factor);
+        self
+    }
+
+    /// The matrix as floats: `outputs × inputs`, row after row.
     #[must_use]
     pub fn to_floats(&self) -> Cow<'_, [f32]> {
         match &self.values {
             WeightValues::Float(values) => Cow::Borrowed(values),
-            WeightValues::Int8 { values, scales } => {
-                let scale = |at: usize| scales[at / self.inputs];
-                values.iter().enumerate().map(|(at, value)| f32::from(*value) * scale(at)).collect()
-            }
-            WeightValues::Int4 { packed, scales } => (0..self.outputs * self.inputs)
-                .map(|at| {
-                    let half = packed[at / 2] >> (4 * (at % 2)) & 15;
-                    (f32::from(half) - 8.0) * scales[at / INT4_BLOCK]
+            WeightValues::Int8 { values, scales } => values
+                .chunks(self.inputs.max(1))
+                .zip(scales.iter())
+                .flat_map(|(row, &scale)| row.iter().map(move |&value| f32::from(value) * scale))
+                .collect(),
+            WeightValues::Int4 { packed, scales } => packed
+                .chunks(INT4_BLOCK / 2)
+                .zip(scales.iter())
+                .flat_map(|(block, &scale)| {
+                    let integers = block.iter().flat_map(|&pair| [pair & 0x0f, pair >> 4]);
+                    integers.map(move |value| (f32::from(value) - 8.0) * scale)
                 })
                 .collect(),
         }
