@@ -47,24 +47,6 @@ impl<'a> Weight<'a> {
         Self { outputs, inputs, values: WeightValues::Float(values.into()) }
     }
 
-    /// The matrix as floats, borrowed where it is such.
-    #[must_use]
-    pub fn to_floats(&self) -> Cow<'_, [f32]> {
-        match &self.values {
-            WeightValues::Float(values) => Cow::Borrowed(values),
-            WeightValues::Int8 { values, scales } => {
-                let scale = |at: usize| scales[at / self.inputs];
-                values.iter().enumerate().map(|(at, value)| f32::from(*value) * scale(at)).collect()
-            }
-            WeightValues::Int4 { packed, scales } => (0..self.outputs * self.inputs)
-                .map(|at| {
-                    let half = packed[at / 2] >> (4 * (at % 2)) & 15;
-                    (f32::from(half) - 8.0) * scales[at / INT4_BLOCK]
-                })
-                .collect(),
-        }
-    }
-
     /// Float values rounded to the integers of `precision`: each output's largest magnitude becomes
     /// ±127 (int8), each block's ±7 (int4; a matrix whose inputs are no multiple of [`INT4_BLOCK`] stays
     /// as it is). Float precisions and integers change nothing.
