@@ -47,6 +47,80 @@ impl<'a> Weight<'a> {
         Self { outputs, inputs, values: WeightValues::Float(values.into()) }
     }
 
+    /// The matrices one below the other, as one: the fused form of layers with the same inputs. Where
+    /// their forms differ, all become floats.
+    ///
+    /// # Panics
+    /// When there are none, or their inputs differ.
+    #[must_use]
+    pub fn stack(parts: Vec<Self>) -> Self {
+        let inputs = parts.first().map_or(0, |part| part.inputs);
+        assert!(
+            !parts.is_empty() && parts.iter().all(|part| part.inputs == inputs),
+            "matrices of equal inputs"
+        );
+        let outputs = parts.iter().map(|part| part.outputs).sum();
+        let all = |form: fn(&WeightValues<'_>) -> bool| parts.iter().all(|part| form(&part.values));
+        let values = if all(|values| matches!(values, WeightValues::Int8 { .. })) {
+            let (mut all_values, mut all_scales) = (Vec::new(), Vec::new());
+            for part in &parts {
+                if let WeightValues::Int8 { values, scales } = &part.values {
+                    all_values.extend_from_slice(values);
+                    all_scales.extend_from_slice(scales);
+                }
+            }
+            WeightValues::Int8 { values: all_values.into(), scales: all_scales.into() }
+        } else if all(|values| matches!(values, WeightValues::Int4 { .. })) {
+            let (mut all_packed, mut all_scales) = (Vec::new(), Vec::new());
+            for part in &parts {
+                if let WeightValues::Int4 { packed, scales } = &part.values {
+                    all_packed.extend_from_slice(packed);
+                    all_scales.extend_from_slice(scales);
+                }
+            }
+            WeightValues::Int4 { packed: all_packed.into(), scales: all_scales.into() }
+        } else {
+            let mut all = Vec::with_capacity(outputs * inputs);
+            for part in &parts {
+                all.extend_from_slice(&part.to_float());
+            }
+            WeightValues::Float(all.into())
+        };
+        Self { outputs, inputs, values }
+    }
+
+    /// The matrix times a factor.
+    #[must_use]
+    pub fn scaled(mut self, factor: f32) -> Self {
+        let numbers = match &mut self.values {
+            WeightValues::Float(values) => values,
+            WeightValues::Int8 { scales, .. } | WeightValues::Int4 { scales, .. } => scales,
+        };
+        numbers.to_mut().iter_mut().for_each(|number| *number *= factor);
+        self
+    }
+
+    /// The matrix as floats: `outputs × inputs`, row after row.
+    #[must_use]
+    pub fn to_float(&self) -> Cow<'_, [f32]> {
+        match &self.values {
+            WeightValues::Float(values) => Cow::Borrowed(values),
+            WeightValues::Int8 { values, scales } => values
+                .chunks(self.inputs.max(1))
+                .zip(scales.iter())
+                .flat_map(|(row, &scale)| row.iter().map(move |&value| f32::from(value) * scale))
+                .collect(),
+            WeightValues::Int4 { packed, scales } => packed
+                .chunks(INT4_BLOCK / 2)
+                .zip(scales.iter())
+                .flat_map(|(block, &scale)| {
+                    let integers = block.iter().flat_map(|&pair| [pair & 0x0f, pair >> 4]);
+                    integers.map(move |value| (f32::from(value) - 8.0) * scale)
+                })
+                .collect(),
+        }
+    }
+
     /// Float values rounded to the integers of `precision`: each output's largest magnitude becomes
     /// ±127 (int8), each block's ±7 (int4; a matrix whose inputs are no multiple of [`INT4_BLOCK`] stays
     /// as it is). Float precisions and integers change nothing.
