@@ -1,7 +1,9 @@
 //! Transformer blocks: see [`crate::goal`]'s `transformer`.
 
 use super::load::Loader;
-use crate::compute::{Activation, Attention, Columns, Dense, DenseSpec, KeysValues, Precision, Rows, Sight, Weight};
+use crate::compute::{
+    Activation, Attention, Columns, Dense, DenseSpec, KeysValues, Precision, Rows, Sight, Weight,
+};
 use crate::weights::WeightsError;
 
 /// Attention over the block's own tokens and, if there is one, a memory; then an MLP.

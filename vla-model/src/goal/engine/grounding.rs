@@ -4,7 +4,7 @@
 use super::load::Loader;
 use crate::compute::{Backend, ComputeError, Conv2d, Dense, DenseSpec, Maps, Precision, Rows, Weight};
 use crate::goal::config::PIXEL_OCTAVES;
-use crate::goal::grounding::EXTRA;
+use crate::goal::grounding::{EXTRA, SHARPNESS};
 use crate::weights::WeightsError;
 
 /// The grounding head of one camera.
@@ -98,8 +98,7 @@ impl Grounding {
         out.resize(seen + self.channels, 0.0);
         for ((cell, score), features) in scores.enumerate().zip(features.chunks_exact(self.channels)) {
             let weight = (score - top).exp();
-            // The sharpness is two.
-            let sharp = weight * weight;
+            let sharp = ((score - top) * SHARPNESS).exp();
             (all, sharp_all) = (all + weight, sharp_all + sharp);
             pixel[0] += sharp * ((cell % self.grid) as f32 + 0.5);
             pixel[1] += sharp * ((cell / self.grid) as f32 + 0.5);
@@ -109,7 +108,8 @@ impl Grounding {
         let pixel = pixel.map(|sum| sum / (sharp_all * self.grid as f32));
         out.extend(pixel.map(|at| at * 2.0 - 1.0));
         for at in pixel {
-            let angles = (0..PIXEL_OCTAVES).map(|octave| at * std::f32::consts::PI * (1_u32 << octave) as f32);
+            let angles =
+                (0..PIXEL_OCTAVES).map(|octave| at * std::f32::consts::PI * (1_u32 << octave) as f32);
             out.extend(angles.clone().map(f32::sin));
             out.extend(angles.map(f32::cos));
         }

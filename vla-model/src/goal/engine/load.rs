@@ -1,8 +1,11 @@
 //! From a weights file to layers.
 
 use crate::compute::weight::WeightValues;
-use crate::compute::{Activation, Backend, Conv2d, ConvSpec, Dense, DenseSpec, Norm, NormKind, Precision, Rows, Weight};
+use crate::compute::{
+    Activation, Backend, Conv2d, ConvSpec, Dense, DenseSpec, Norm, NormKind, Precision, Rows, Weight,
+};
 use crate::goal::config::GoalModelConfig;
+use crate::goal::model::{DENSE_COLORS, DENSE_KINDS};
 use crate::goal::transformer::NORM_EPSILON;
 use crate::weights::{QUANTISED_FROM, Quantisation, Reader, Values, WeightsError, WeightsInfo};
 
@@ -38,9 +41,10 @@ impl<'a> Loader<'a> {
     /// The dense heads are read in training only, but belong to the file.
     pub(super) fn finish(mut self) -> Result<WeightsInfo, WeightsError> {
         let (scene, wrist) = (self.config().scene_channels, self.config().wrist_channels);
+        let classes = DENSE_KINDS + DENSE_COLORS;
         for (name, channels) in [("scene_dense", scene), ("wrist_dense", wrist)] {
-            self.floats(&format!("{name}.weight"), &[channels, DENSE_CLASSES])?;
-            self.floats(&format!("{name}.bias"), &[DENSE_CLASSES])?;
+            self.floats(&format!("{name}.weight"), &[channels, classes])?;
+            self.floats(&format!("{name}.bias"), &[classes])?;
         }
         self.reader.finish()
     }
@@ -68,7 +72,7 @@ impl<'a> Loader<'a> {
                 let values = transposed(&values, outputs).into();
                 Weight { outputs, inputs, values: WeightValues::Int8 { values, scales: scales.into() } }
             }
-            stored => Weight::float(outputs, inputs, transposed(&stored.into_float(), outputs)),
+            stored => Weight::float(outputs, inputs, transposed(&stored.into_floats(), outputs)),
         })
     }
 

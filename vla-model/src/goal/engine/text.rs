@@ -56,8 +56,9 @@ impl TextEncoder {
         let memory = self.norm.forward(&tokens);
         let values = memory.download()?;
         let rows = || values.chunks_exact(width);
-        let scores: Vec<f32> =
-            rows().map(|row| row.iter().zip(&self.pool).map(|(value, weight)| value * weight).sum()).collect();
+        let scores: Vec<f32> = rows()
+            .map(|row| row.iter().zip(&self.pool).map(|(value, weight)| value * weight).sum())
+            .collect();
         let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weights: Vec<f32> = scores.iter().map(|score| (score - top).exp()).collect();
         let total: f32 = weights.iter().sum();

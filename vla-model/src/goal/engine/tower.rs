@@ -70,9 +70,12 @@ impl Tower {
             }
         };
         let square = |rows| Maps { rows, images: 1, height: self.grid, width: self.grid };
-        self.blocks.iter().fold(square(map), |map, (conv, pointwise)| {
-            square(pointwise.forward_plus(&conv.forward(&map, None).rows, &map.rows))
-        }).rows
+        self.blocks
+            .iter()
+            .fold(square(map), |map, (conv, pointwise)| {
+                square(pointwise.forward_plus(&conv.forward(&map, None).rows, &map.rows))
+            })
+            .rows
     }
 
     /// The real cells' values: a padded row has one cell more, and there is one padded row more.
