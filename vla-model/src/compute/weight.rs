@@ -82,7 +82,7 @@ impl<'a> Weight<'a> {
         } else {
             let mut all = Vec::with_capacity(outputs * inputs);
             for part in &parts {
-                all.extend_from_slice(&part.to_float());
+                all.extend_from_slice(&part.to_floats());
             }
             WeightValues::Float(all.into())
         };
@@ -102,7 +102,7 @@ impl<'a> Weight<'a> {
 
     /// The matrix as floats: `outputs × inputs`, row after row.
     #[must_use]
-    pub fn to_float(&self) -> Cow<'_, [f32]> {
+    pub fn to_floats(&self) -> Cow<'_, [f32]> {
         match &self.values {
             WeightValues::Float(values) => Cow::Borrowed(values),
             WeightValues::Int8 { values, scales } => values
