@@ -170,7 +170,7 @@ fn a_device_reads_integers_exactly() {
     for backend in backends().into_iter().skip(1) {
         for weight in [int8(64, 96, 16), int4(64, 96, 18)] {
             let input = rows(&backend, 5, 96, 20);
-            let floats = Weight::float(64, 96, weight.to_float().into_owned());
+            let floats = Weight::float(64, 96, weight.to_floats().into_owned());
             let expected = Dense::new(&backend, DenseSpec::new(floats, Precision::F32)).forward(&input);
             let precision = if matches!(weight.values, WeightValues::Int8 { .. }) {
                 Precision::Int8

@@ -131,7 +131,7 @@ fn the_shipped_weights_decide_alike_on_every_device() {
             .iter()
             .map(|moment| model.logits(&recorded::inputs(model.config(), moment), &cache).unwrap())
             .collect();
-        let mut policy = GoalPolicy::from_model("goal", model, device);
+        let mut policy = GoalPolicy::from_model("goal", model, device).unwrap();
         policy.instruct(&told);
         policy.warm_up().unwrap();
         let begun = Instant::now();

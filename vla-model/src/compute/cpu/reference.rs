@@ -29,7 +29,7 @@ impl DenseLayer {
         Self {
             inputs: spec.weight.inputs,
             outputs: spec.weight.outputs,
-            weight: spec.weight.to_float().into_owned(),
+            weight: spec.weight.to_floats().into_owned(),
             bias: spec.bias,
             norm: spec.norm,
             activation: spec.activation,

@@ -25,7 +25,7 @@ impl ConvLayer {
         let channels = spec.weight.inputs / (spec.kernel * spec.kernel);
         let shape = [spec.weight.outputs, spec.kernel, spec.kernel, channels];
         Self {
-            weight: device.upload(&spec.weight.to_float(), shape).permute([0, 3, 1, 2]),
+            weight: device.upload(&spec.weight.to_floats(), shape).permute([0, 3, 1, 2]),
             bias: spec.bias.map(|bias| device.upload(&bias, [bias.len()])),
             window,
             activation: spec.activation,

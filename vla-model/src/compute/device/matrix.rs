@@ -43,7 +43,7 @@ impl Matrix {
                 Self::Int4(integers(&device.device, [outputs, inputs], int4(), bytes, scales))
             }
             _ => {
-                let floats = device.upload(&weight.to_float(), [outputs, inputs]).transpose();
+                let floats = device.upload(&weight.to_floats(), [outputs, inputs]).transpose();
                 match precision {
                     Precision::Bf16 if device.fallback(precision).is_none() => {
                         Self::Bf16(floats.cast(FloatDType::BF16))
