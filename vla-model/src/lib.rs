@@ -16,6 +16,7 @@
 //! | [`token`], [`number`] | the vocabulary of decisions |
 //! | [`grammar`] | which token sequences are decisions, and decoding that yields no others |
 //! | [`chunk`] | what a policy says in joint targets |
+//! | [`checkpoint`] | LeRobot's checkpoints: configuration, weights, statistics, tokenizer |
 //! | [`compute`] | the arithmetic that models are made of |
 //! | [`goal`] | the network that decides |
 //!
@@ -33,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod checkpoint;
 pub mod chunk;
 pub mod compute;
 pub mod decision;

@@ -1,27 +1,9 @@
 //! Every operation by its definition, in f32, on one thread: what the kernels are tested against.
 
 use super::Cpu;
-use crate::compute::weight::{INT4_BLOCK, WeightValues};
 use crate::compute::{
-    Activation, Attention, Columns, ConvSpec, DenseSpec, KeysValues, Maps, Norm, NormKind, Sight, Weight,
+    Activation, Attention, Columns, ConvSpec, DenseSpec, KeysValues, Maps, Norm, NormKind, Sight,
 };
-
-fn to_f32(weight: &Weight<'_>) -> Vec<f32> {
-    match &weight.values {
-        WeightValues::Float(values) => values.to_vec(),
-        WeightValues::Int8 { values, scales } => values
-            .iter()
-            .enumerate()
-            .map(|(at, value)| f32::from(*value) * scales[at / weight.inputs])
-            .collect(),
-        WeightValues::Int4 { packed, scales } => (0..weight.outputs * weight.inputs)
-            .map(|at| {
-                let half = packed[at / 2] >> (4 * (at % 2)) & 15;
-                (f32::from(half) - 8.0) * scales[at / INT4_BLOCK]
-            })
-            .collect(),
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct DenseLayer {
@@ -47,7 +29,7 @@ impl DenseLayer {
         Self {
             inputs: spec.weight.inputs,
             outputs: spec.weight.outputs,
-            weight: to_f32(&spec.weight),
+            weight: spec.weight.to_floats().into_owned(),
             bias: spec.bias,
             norm: spec.norm,
             activation: spec.activation,
@@ -172,10 +154,6 @@ impl ConvLayer {
             padding: spec.padding,
             activation: spec.activation,
         }
-    }
-
-    pub(crate) fn outputs(&self) -> usize {
-        self.dense.outputs
     }
 
     pub(crate) fn forward(
