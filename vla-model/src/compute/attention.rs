@@ -70,7 +70,7 @@ impl Attention {
         sight: Sight,
     ) -> Rows {
         let backend: &Backend = &queries.rows.backend;
-        let mut data = Buffer::zeros(queries.rows.count * self.heads * self.head_dim);
+        let mut data = Buffer::unfilled(queries.rows.count * self.heads * self.head_dim);
         cpu::attention(&backend.cpu, self, queries, segments, sequences, sight, data.as_mut_slice());
         Rows { count: queries.rows.count, width: self.heads * self.head_dim, data, backend: backend.clone() }
     }
