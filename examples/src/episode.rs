@@ -9,16 +9,18 @@ use reflexarc_drivers::{Bus, Clock, Link};
 use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_runtime::config::Config;
 use reflexarc_runtime::outcome::Outcome as Told;
+use reflexarc_runtime::reflex::Command;
 use reflexarc_runtime::runtime::Runtime;
 use reflexarc_sim::expert;
 use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
 use reflexarc_sim::scene::Scene;
 use reflexarc_sim::task::{Outcome, PickTask};
 use reflexarc_sim::world::World;
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Verdict};
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use serde::Serialize;
 
 use crate::peaks::{PeakWatch, Peaks};
@@ -95,12 +97,12 @@ impl Policy for Whisper {
 
     fn instruct(&mut self, _: &str) {}
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
         let verdict = self.0.lock().ok().and_then(|verdict| verdict.clone());
         let verdict = verdict.unwrap_or(Verdict::Infeasible(Infeasible::Absent));
         let tokens = tokens_from_verdict(&verdict).unwrap_or_default();
         let verdict = parse(&tokens).unwrap_or(verdict);
-        Ok(Decision { tokens, verdict, confidence: 1.0, observation_ns: observation.time_ns })
+        Ok(Output::Goals(Decision { tokens, verdict, confidence: 1.0, observation_ns: observation.time_ns }))
     }
 }
 
@@ -132,9 +134,9 @@ impl<P: Policy> Policy for Lent<P> {
         }
     }
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
         match self.0.lock() {
-            Ok(mut policy) => policy.decide(observation),
+            Ok(mut policy) => policy.decide(observation, ahead),
             Err(_) => Err(PolicyError::NoInstruction),
         }
     }
@@ -145,6 +147,18 @@ impl<P: Policy> Policy for Lent<P> {
 /// # Errors
 /// When the scene or the runtime cannot be built.
 pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
+    run_watched(episode, decider, &mut |_, _, _| {})
+}
+
+/// Runs one episode and shows every tick to `look`: its number, the runtime as it is then, and the command.
+///
+/// # Errors
+/// When the scene or the runtime cannot be built.
+pub fn run_watched(
+    episode: &Episode,
+    decider: Decider,
+    look: &mut dyn FnMut(u64, &Runtime, &Command),
+) -> Result<EpisodeResult> {
     let whisper = Arc::new(Mutex::new(None));
     let whispers = matches!(decider, Decider::Expert);
     let policy = match decider {
@@ -178,6 +192,7 @@ pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
         }
         let command = runtime.step(now_ns);
         watch.look(command.joints.as_ref().map(|joints| &joints.q[..]));
+        look(tick, &runtime, &command);
         node.advance(now_ns);
         outcome = task.observe(node.world(), time_s);
         let (q, _) = node.world().joints();

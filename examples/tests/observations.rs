@@ -9,12 +9,13 @@ use reflexarc_examples::episode::{Decider, Episode, Lent, run};
 use reflexarc_examples::translate;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
-use reflexarc_vla_model::decision::{Decision, Subtask, Verdict};
+use reflexarc_vla_model::chunk::Ahead;
+use reflexarc_vla_model::decision::{Subtask, Verdict};
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::phrasing;
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -35,14 +36,14 @@ impl Policy for Keeping {
         self.policy.instruct(instruction);
     }
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
-        let decision = self.policy.decide(observation)?;
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
+        let decision = self.policy.decision(observation)?;
         if let Verdict::Act { subtask, .. } = decision.verdict
             && self.surest.get(&subtask).is_none_or(|(most, _)| *most < decision.confidence)
         {
             self.surest.insert(subtask, (decision.confidence, observation.clone()));
         }
-        Ok(decision)
+        Ok(Output::Goals(decision))
     }
 }
 

@@ -2,7 +2,7 @@
 //! to reach for a point above the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,14 +14,13 @@ use reflexarc_runtime::Config;
 use reflexarc_runtime::config::DeviceChoice;
 use reflexarc_runtime::load::load_policy;
 use reflexarc_sim::expert::fold_yaw;
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{
     Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
 };
-use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
-use reflexarc_vla_model::policy::{Policy, PolicyError};
-use reflexarc_vla_model::weights::{Quantisation, to_bytes};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
 /// Each job wants its share of the processor: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -40,10 +39,10 @@ impl Policy for Always {
 
     fn instruct(&mut self, _instruction: &str) {}
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
         let tokens = tokens_from_verdict(&self.0).unwrap();
         let verdict = parse(&tokens).unwrap();
-        Ok(Decision { tokens, verdict, confidence: 0.9, observation_ns: observation.time_ns })
+        Ok(Output::Goals(Decision { tokens, verdict, confidence: 0.9, observation_ns: observation.time_ns }))
     }
 }
 
@@ -61,7 +60,7 @@ impl Policy for Informed {
 
     fn instruct(&mut self, _instruction: &str) {}
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
         let [x, y, z] = observation.base_from_tool.position_m.map(f64::from);
         let [foot_x, foot_y] = self.foot_m;
         let width_m = f64::from(observation.gripper_width_m);
@@ -80,7 +79,7 @@ impl Policy for Informed {
         };
         let width_m = if open { 0.08 } else { 0.0 };
         let position_m = [foot_x, foot_y, height_m];
-        Always(act(subtask, position_m, self.yaw_rad, width_m, 20.0)).decide(observation)
+        Always(act(subtask, position_m, self.yaw_rad, width_m, 20.0)).decide(observation, ahead)
     }
 }
 
@@ -240,8 +239,8 @@ fn a_signal_brings_the_arm_to_rest() {
 
 #[test]
 fn truncated_weights_are_refused_in_words() {
-    let whole = GoalPolicy::random(3, DeviceChoice::Cpu).unwrap();
-    let bytes = to_bytes(whole.model(), Quantisation::Int8PerOutputChannel, &serde_json::json!({})).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vla-model/weights/goal.safetensors");
+    let bytes = std::fs::read(shipped).unwrap();
     let path: PathBuf =
         std::env::temp_dir().join(format!("reflexarc-{}-cut.safetensors", std::process::id()));
     std::fs::write(&path, &bytes).unwrap();

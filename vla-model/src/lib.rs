@@ -16,8 +16,12 @@
 //! | [`token`], [`number`] | the vocabulary of decisions |
 //! | [`grammar`] | which token sequences are decisions, and decoding that yields no others |
 //! | [`chunk`] | what a policy says in joint targets |
+//! | [`checkpoint`] | LeRobot's checkpoints: configuration, weights, statistics, tokenizer |
 //! | [`compute`] | the arithmetic that models are made of |
 //! | [`goal`] | the network that decides |
+//! | [`smolvla`] | SmolVLA of LeRobot's checkpoints |
+//! | [`image`] | camera images as models want them |
+//! | [`trace`] | intermediate results, and how far they are from recorded ones |
 //!
 //! Glossary: a *goal* is one step of the decomposed instruction (`pick(red mug)`); a *subtask* is
 //! the part of a goal that the robot is at (`reach`, `grasp`, …); a *slot* is one place of the
@@ -33,17 +37,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod act;
+pub mod checkpoint;
 pub mod chunk;
 pub mod compute;
 pub mod decision;
 pub mod device;
 pub mod goal;
 pub mod grammar;
+pub mod image;
 pub mod instruction;
 pub mod number;
 pub mod observation;
 pub mod phrasing;
 pub mod policy;
+pub mod smolvla;
 pub mod token;
+pub mod trace;
 pub mod weights;
 mod words;

@@ -1,5 +1,6 @@
 //! The boundary between a learned policy and the loop that runs it.
 
+use crate::chunk::{ActionChunk, Ahead};
 use crate::decision::Decision;
 use crate::grammar::DecodeError;
 use crate::observation::{Observation, ObservationError};
@@ -29,6 +30,12 @@ pub enum PolicyError {
     /// No instruction has been given yet.
     #[error("no instruction has been given")]
     NoInstruction,
+    /// The instruction cannot be turned into tokens.
+    #[error("the instruction cannot be used: {reason}")]
+    Instruction {
+        /// Why not.
+        reason: String,
+    },
     /// The model's output cannot be read as tokens.
     #[error("the model's output cannot be decoded: {0}")]
     Decode(#[from] DecodeError),
@@ -42,25 +49,46 @@ pub enum PolicyError {
     },
 }
 
+/// What a policy says to one observation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// What to do, in goals; the caller finds the motion.
+    Goals(Decision),
+    /// The motion itself, in joint targets.
+    Chunk(ActionChunk),
+}
+
+impl Output {
+    /// Capture time of the observation that this answers, ns.
+    #[must_use]
+    pub fn observation_ns(&self) -> u64 {
+        match self {
+            Self::Goals(decision) => decision.observation_ns,
+            Self::Chunk(chunk) => chunk.observation_ns,
+        }
+    }
+}
+
 /// A learned policy: it turns an observation into a decision.
 ///
 /// One thread owns a policy and calls it; it may keep state between calls (the encoded
 /// instruction, a history). It reads no clock and does no I/O: the time of the observation comes
-/// with it and goes back in [`Decision::observation_ns`]. It is never trusted: what it decides is
+/// with it and goes back in [`Output::observation_ns`]. It is never trusted: what it says is
 /// audited and limited by its caller.
 pub trait Policy: Send {
     /// A short name for logs and reports, such as `goal-int8`.
     fn name(&self) -> &str;
 
-    /// Sets the instruction for the decisions that follow. Any text is accepted; one that makes
-    /// no sense leads to an infeasible verdict, not to an error. Work that depends on the
-    /// instruction alone is done here, once.
+    /// Sets the instruction for the decisions that follow and forgets what came before. Any text
+    /// is accepted; one that makes no sense leads to an infeasible verdict, not to an error. Work
+    /// that depends on the instruction alone is done here, once.
     fn instruct(&mut self, instruction: &str);
 
-    /// Decides what to do now.
+    /// Decides what to do now. `ahead` is what will be executed meanwhile, for policies that
+    /// continue their own chunks; others leave it unread.
     ///
     /// # Errors
     /// [`PolicyError`] when the observation cannot be used or the model fails; the policy stays
     /// usable, and the next call may succeed.
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError>;
+    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError>;
 }

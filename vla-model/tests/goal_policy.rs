@@ -1,11 +1,12 @@
 //! The goal policy at its boundary: every malformed observation is an error, never a panic.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::grammar;
 use reflexarc_vla_model::observation::{Camera, Observation, Tactile, ToolPose};
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
 fn observation() -> Observation {
     let camera = |name: &str, shade: u8| Camera {
@@ -28,15 +29,16 @@ fn observation() -> Observation {
 #[test]
 fn a_policy_decides_in_grammar_and_decides_the_same_again() {
     let mut policy = GoalPolicy::random(5, DeviceChoice::Cpu).unwrap();
-    assert_eq!(policy.decide(&observation()).unwrap_err(), PolicyError::NoInstruction);
+    assert_eq!(policy.decision(&observation()).unwrap_err(), PolicyError::NoInstruction);
     policy.warm_up().unwrap();
-    assert_eq!(policy.decide(&observation()).unwrap_err(), PolicyError::NoInstruction);
+    assert_eq!(policy.decision(&observation()).unwrap_err(), PolicyError::NoInstruction);
     for text in ["pick up the red mug", "", "日本語", &"word ".repeat(500)] {
         policy.instruct(text);
-        let decision = policy.decide(&observation()).unwrap();
+        let decision = policy.decision(&observation()).unwrap();
         assert_eq!(decision.observation_ns, 42);
         assert_eq!(grammar::parse(&decision.tokens).unwrap(), decision.verdict);
-        assert_eq!(policy.decide(&observation()).unwrap(), decision);
+        let again = policy.decide(&observation(), &Ahead::default()).unwrap();
+        assert_eq!(again, Output::Goals(decision));
     }
     assert_eq!(policy.name(), "goal-random");
 }
@@ -49,7 +51,7 @@ fn malformed_observations_are_errors_and_the_policy_stays_usable() {
     let refuse = |policy: &mut GoalPolicy, change: &Change| {
         let mut bad = observation();
         change(&mut bad);
-        policy.decide(&bad).unwrap_err().to_string()
+        policy.decision(&bad).unwrap_err().to_string()
     };
     let cases: [(&str, &Change); 8] = [
         ("camera `scene` is missing", &|o| o.cameras.truncate(1)),
@@ -68,10 +70,10 @@ fn malformed_observations_are_errors_and_the_policy_stays_usable() {
         let message = refuse(&mut policy, change);
         assert!(message.contains(expected), "expected `{expected}` in `{message}`");
     }
-    policy.decide(&observation()).unwrap();
+    policy.decision(&observation()).unwrap();
 }
 
 #[test]
 fn a_file_that_is_no_weights_file_is_refused() {
-    assert!(GoalPolicy::from_bytes(b"nonsense", DeviceChoice::Cpu).is_err());
+    assert!(GoalPolicy::from_bytes(b"nonsense", DeviceChoice::Cpu, None).is_err());
 }

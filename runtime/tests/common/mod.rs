@@ -20,12 +20,13 @@ use reflexarc_kinematics::ARM7_HOME_RAD;
 use reflexarc_runtime::reflex::Command;
 use reflexarc_runtime::spine::reset_topic;
 use reflexarc_runtime::{Config, Mode, Runtime};
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{
     Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
 };
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
-use reflexarc_vla_model::policy::{Policy, PolicyError};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
 pub const HZ: u64 = 240;
 /// Not zero, so that ages cannot saturate at the epoch.
@@ -99,11 +100,13 @@ impl Policy for Script {
         self.log.lock().unwrap().instructions.push(instruction.to_owned());
     }
 
-    fn decide(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
         self.log.lock().unwrap().asked += 1;
         match self.say.lock().unwrap().clone() {
-            Say::Verdict(verdict) => Ok(decide(verdict, observation.time_ns)),
-            Say::Raw(decision) => Ok(Decision { observation_ns: observation.time_ns, ..decision }),
+            Say::Verdict(verdict) => Ok(Output::Goals(decide(verdict, observation.time_ns))),
+            Say::Raw(decision) => {
+                Ok(Output::Goals(Decision { observation_ns: observation.time_ns, ..decision }))
+            }
             Say::Error => Err(PolicyError::NoInstruction),
         }
     }

@@ -1,7 +1,7 @@
 //! Scaled dot-product attention (arXiv 1706.03762) with shared key heads (arXiv 2305.13245).
 
 use super::cpu::{self, Buffer};
-use super::{Backend, Rows};
+use super::{Kind, Rows, device};
 
 /// A band of columns of a matrix, from `from` on: one of q, k, v side by side.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +69,16 @@ impl Attention {
         sequences: usize,
         sight: Sight,
     ) -> Rows {
-        let backend: &Backend = &queries.rows.backend;
-        let mut data = Buffer::unfilled(queries.rows.count * self.heads * self.head_dim);
-        cpu::attention(&backend.cpu, self, queries, segments, sequences, sight, data.as_mut_slice());
-        Rows { count: queries.rows.count, width: self.heads * self.head_dim, data, backend: backend.clone() }
+        let (count, width) = (queries.rows.count, self.heads * self.head_dim);
+        let backend = &queries.rows.backend;
+        let data = match &backend.kind {
+            Kind::Cpu(cpu) => {
+                let mut data = Buffer::unfilled(count * width);
+                cpu::attention(cpu, self, queries, segments, sequences, sight, data.as_mut_slice());
+                data.into()
+            }
+            Kind::Device(_) => device::attention(self, queries, segments, sequences, sight).into(),
+        };
+        Rows { count, width, data, backend: backend.clone() }
     }
 }

@@ -1,7 +1,7 @@
 //! The layer: `activation(norm(x) · Wᵀ + bias) + residual`, in one pass over the data.
 
 use super::cpu::{self, Buffer};
-use super::{Backend, Norm, Rows, Weight};
+use super::{Backend, Kind, Norm, Rows, Weight, device};
 
 /// In which numbers a layer keeps its weights and multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -16,6 +16,7 @@ pub enum Precision {
     /// integer sums.
     Int8,
     /// int4 weights with a scale for each block of 32 inputs, int8 activations with a scale for each row.
+    /// A matrix whose inputs are no multiple of 32 is kept as int8.
     Int4,
 }
 
@@ -64,8 +65,14 @@ impl<'a> DenseSpec<'a> {
 pub struct Dense {
     inputs: usize,
     outputs: usize,
-    layer: cpu::DenseLayer,
+    layer: Layer,
     backend: Backend,
+}
+
+#[derive(Debug)]
+enum Layer {
+    Cpu(cpu::Cpu, cpu::DenseLayer),
+    Device(device::DenseLayer),
 }
 
 impl Dense {
@@ -76,7 +83,10 @@ impl Dense {
         Self {
             inputs: spec.weight.inputs,
             outputs: spec.weight.outputs / halves,
-            layer: cpu::DenseLayer::new(&backend.cpu, spec),
+            layer: match &backend.kind {
+                Kind::Cpu(cpu) => Layer::Cpu(cpu.clone(), cpu::DenseLayer::new(cpu, spec)),
+                Kind::Device(device) => Layer::Device(device::DenseLayer::new(device, spec)),
+            },
             backend: backend.clone(),
         }
     }
@@ -108,14 +118,17 @@ impl Dense {
 
     fn run(&self, input: &Rows, residual: Option<&Rows>) -> Rows {
         assert_eq!(input.width, self.inputs);
-        let mut data = Buffer::zeros(input.count * self.outputs);
-        self.layer.forward(
-            &self.backend.cpu,
-            input.data.as_slice(),
-            input.count,
-            residual.map(|rows| rows.data.as_slice()),
-            data.as_mut_slice(),
-        );
+        let data = match &self.layer {
+            Layer::Cpu(cpu, layer) => {
+                let mut output = Buffer::zeros(input.count * self.outputs);
+                let residual = residual.map(|rows| rows.data.as_slice());
+                layer.forward(cpu, input.data.as_slice(), input.count, residual, output.as_mut_slice());
+                output.into()
+            }
+            Layer::Device(layer) => {
+                layer.forward(input.data.tensor(), residual.map(|rows| rows.data.tensor())).into()
+            }
+        };
         Rows { count: input.count, width: self.outputs, data, backend: self.backend.clone() }
     }
 }

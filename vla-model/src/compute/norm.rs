@@ -1,6 +1,6 @@
 //! Norms over a row.
 
-use super::Rows;
+use super::{Rows, cpu, device, rows::Data};
 
 /// Which norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,16 @@ impl Norm {
     /// Normalises every row.
     #[must_use]
     pub fn forward(&self, input: &Rows) -> Rows {
-        let mut output = input.clone();
-        super::cpu::norm(self, output.data.as_mut_slice());
-        output
+        let data = match &input.data {
+            Data::Cpu(values) => {
+                let mut values = values.clone();
+                cpu::norm(self, values.as_mut_slice());
+                values.into()
+            }
+            Data::Device(tensor) => {
+                device::NormLayer::new(&tensor.device(), self).forward(tensor.clone()).into()
+            }
+        };
+        Rows { count: input.count, width: input.width, data, backend: input.backend.clone() }
     }
 }

@@ -1,16 +1,54 @@
 //! A matrix of activations.
 
+use burn::tensor::Tensor;
+
 use super::cpu::Buffer;
-use super::{Backend, ComputeError};
+use super::{Backend, ComputeError, Kind, device};
 
 /// `count` rows of `width` f32 each, row after row, on its backend. A row is a token, or a pixel of a
-/// feature map.
+/// feature map. Operations on several of them want all on one backend.
 #[derive(Clone, Debug)]
 pub struct Rows {
     pub(crate) count: usize,
     pub(crate) width: usize,
-    pub(crate) data: Buffer,
+    pub(crate) data: Data,
     pub(crate) backend: Backend,
+}
+
+/// Where the values are.
+#[derive(Clone, Debug)]
+pub(crate) enum Data {
+    Cpu(Buffer),
+    /// `[count, width]`.
+    Device(Tensor<2>),
+}
+
+impl Data {
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        match self {
+            Self::Cpu(values) => values.as_slice(),
+            Self::Device(_) => unreachable!("rows of a device among rows of the CPU"),
+        }
+    }
+
+    pub(crate) fn tensor(&self) -> &Tensor<2> {
+        match self {
+            Self::Cpu(_) => unreachable!("rows of the CPU among rows of a device"),
+            Self::Device(tensor) => tensor,
+        }
+    }
+}
+
+impl From<Buffer> for Data {
+    fn from(values: Buffer) -> Self {
+        Self::Cpu(values)
+    }
+}
+
+impl From<Tensor<2>> for Data {
+    fn from(tensor: Tensor<2>) -> Self {
+        Self::Device(tensor)
+    }
 }
 
 impl Rows {
@@ -18,15 +56,22 @@ impl Rows {
     #[must_use]
     pub fn upload(backend: &Backend, values: &[f32], count: usize, width: usize) -> Self {
         assert_eq!(values.len(), count * width);
-        Self { count, width, data: Buffer::from_slice(values), backend: backend.clone() }
+        let data = match &backend.kind {
+            Kind::Cpu(_) => Buffer::from_slice(values).into(),
+            Kind::Device(device) => device.upload(values, [count, width]).into(),
+        };
+        Self { count, width, data, backend: backend.clone() }
     }
 
     /// Brings the values to the host. Blocks until they are computed.
     ///
     /// # Errors
-    /// [`ComputeError`] when a GPU failed; never on the CPU.
+    /// [`ComputeError`] when a device failed; never on the CPU.
     pub fn download(&self) -> Result<Vec<f32>, ComputeError> {
-        Ok(self.data.as_slice().to_vec())
+        match &self.data {
+            Data::Cpu(values) => Ok(values.as_slice().to_vec()),
+            Data::Device(tensor) => device::download(tensor.clone()),
+        }
     }
 
     /// Number of rows.
@@ -46,48 +91,82 @@ impl Rows {
     pub fn stack(parts: &[&Rows]) -> Self {
         let first = parts[0];
         let count = parts.iter().map(|part| part.count).sum();
-        let mut data = Buffer::zeros(count * first.width);
-        let mut at = 0;
-        for part in parts {
-            assert_eq!(part.width, first.width);
-            let values = part.data.as_slice();
-            data.as_mut_slice()[at..at + values.len()].copy_from_slice(values);
-            at += values.len();
-        }
+        assert!(parts.iter().all(|part| part.width == first.width));
+        let data = match &first.data {
+            Data::Cpu(_) => {
+                let mut data = Buffer::zeros(count * first.width);
+                let mut at = 0;
+                for part in parts {
+                    let values = part.data.as_slice();
+                    data.as_mut_slice()[at..at + values.len()].copy_from_slice(values);
+                    at += values.len();
+                }
+                data.into()
+            }
+            Data::Device(_) => {
+                Tensor::cat(parts.iter().map(|part| part.data.tensor().clone()).collect(), 0).into()
+            }
+        };
         Self { count, width: first.width, data, backend: first.backend.clone() }
     }
 
     /// Rows `from..from + count`.
     #[must_use]
     pub fn narrow(&self, from: usize, count: usize) -> Self {
-        let values = &self.data.as_slice()[from * self.width..(from + count) * self.width];
-        Self { count, width: self.width, data: Buffer::from_slice(values), backend: self.backend.clone() }
+        let data = match &self.data {
+            Data::Cpu(values) => {
+                let values = &values.as_slice()[from * self.width..(from + count) * self.width];
+                Buffer::from_slice(values).into()
+            }
+            Data::Device(tensor) => tensor.clone().narrow(0, from, count).into(),
+        };
+        Self { count, width: self.width, data, backend: self.backend.clone() }
     }
 
     /// Each new row is `per_row` old ones side by side, `indices` naming them in order: pixel shuffle,
     /// patches, look-up in a table (`per_row` 1).
     #[must_use]
     pub fn gather(&self, indices: &[u32], per_row: usize) -> Self {
-        assert_eq!(indices.len() % per_row, 0);
-        let mut data = Buffer::zeros(indices.len() * self.width);
-        for (to, index) in data.as_mut_slice().chunks_exact_mut(self.width).zip(indices) {
-            let from = *index as usize * self.width;
-            to.copy_from_slice(&self.data.as_slice()[from..from + self.width]);
+        assert!(indices.len().is_multiple_of(per_row));
+        let (count, width) = (indices.len() / per_row, self.width * per_row);
+        let data = match &self.data {
+            Data::Cpu(values) => {
+                let mut data = Buffer::zeros(indices.len() * self.width);
+                for (to, index) in data.as_mut_slice().chunks_exact_mut(self.width).zip(indices) {
+                    let from = *index as usize * self.width;
+                    to.copy_from_slice(&values.as_slice()[from..from + self.width]);
+                }
+                data.into()
+            }
+            Data::Device(tensor) => device::gather(tensor.clone(), indices).reshape([count, width]).into(),
+        };
+        Self { count, width, data, backend: self.backend.clone() }
+    }
+
+    /// The same values as rows of `width`: a row's parts as rows of their own, or rows joined.
+    #[must_use]
+    pub fn reshape(mut self, width: usize) -> Self {
+        assert!((self.count * self.width).is_multiple_of(width));
+        let count = self.count * self.width / width;
+        if let Data::Device(tensor) = self.data {
+            self.data = tensor.reshape([count, width]).into();
         }
-        Self {
-            count: indices.len() / per_row,
-            width: self.width * per_row,
-            data,
-            backend: self.backend.clone(),
-        }
+        Self { count, width, ..self }
     }
 
     /// Adds `other` to every run of `other.count()` rows: position tables, residuals.
     pub fn add_repeated(&mut self, other: &Rows) {
         assert!(self.width == other.width && self.count.is_multiple_of(other.count));
-        let other = other.data.as_slice();
-        for run in self.data.as_mut_slice().chunks_exact_mut(other.len()) {
-            run.iter_mut().zip(other).for_each(|(value, add)| *value += add);
+        match &mut self.data {
+            Data::Cpu(values) => {
+                let other = other.data.as_slice();
+                for run in values.as_mut_slice().chunks_exact_mut(other.len()) {
+                    run.iter_mut().zip(other).for_each(|(value, add)| *value += add);
+                }
+            }
+            Data::Device(tensor) => {
+                *tensor = device::add_repeated(tensor.clone(), other.data.tensor().clone());
+            }
         }
     }
 }

@@ -1,0 +1,86 @@
+//! Instructions as tokens, by the backbone's own `tokenizer.json`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use tokenizers::{Tokenizer, TruncationParams};
+
+use super::error::CheckpointError;
+use super::json::read_limited;
+
+/// Largest `tokenizer.json`; SmolVLM2's has 3.5 megabytes.
+pub const TOKENISER_LIMIT_BYTES: u64 = 32 << 20;
+/// Longest instruction, bytes.
+pub const INSTRUCTION_LIMIT_BYTES: usize = 1 << 16;
+
+/// Turns instructions into the token numbers that a backbone was trained with.
+pub struct Tokeniser {
+    path: PathBuf,
+    tokenizer: Tokenizer,
+}
+
+impl fmt::Debug for Tokeniser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokeniser({})", self.path.display())
+    }
+}
+
+impl Tokeniser {
+    /// Reads a `tokenizer.json` for an embedding table of `vocabulary` rows. Instructions are cut to
+    /// `max_length` tokens.
+    ///
+    /// # Errors
+    /// When the file is too large, is no tokenizer, or has token numbers past the table.
+    pub fn open(path: &Path, vocabulary: usize, max_length: usize) -> Result<Self, CheckpointError> {
+        Self::from_bytes(path, &read_limited(path, TOKENISER_LIMIT_BYTES)?, vocabulary, max_length)
+    }
+
+    /// The same from bytes; `path` is what messages call them.
+    ///
+    /// # Errors
+    /// When the bytes are no tokenizer, or it has token numbers past the table.
+    pub fn from_bytes(
+        path: &Path,
+        bytes: &[u8],
+        vocabulary: usize,
+        max_length: usize,
+    ) -> Result<Self, CheckpointError> {
+        let fault = |reason: String| CheckpointError::Tokeniser { path: path.to_owned(), reason };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| fault(error.to_string()))?;
+        let tokens = tokenizer.get_vocab(true);
+        let Some((token, &last)) = tokens.iter().max_by_key(|(_, id)| **id) else {
+            return Err(fault("it has no tokens".to_owned()));
+        };
+        if last as usize >= vocabulary {
+            return Err(fault(format!(
+                "its token {token:?} has number {last}, expected less than {vocabulary}, the rows of the checkpoint's \
+                 embedding table: it belongs to another model"
+            )));
+        }
+        tokenizer.with_padding(None);
+        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+        tokenizer.with_truncation(Some(truncation)).map_err(|error| fault(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), tokenizer })
+    }
+
+    /// The tokens of an instruction, with the line's end that the policy was trained with, cut to the
+    /// longest length, without padding.
+    ///
+    /// # Errors
+    /// When the instruction is longer than [`INSTRUCTION_LIMIT_BYTES`] or has no tokens.
+    pub fn encode(&self, task: &str) -> Result<Vec<u32>, CheckpointError> {
+        let fault = |reason: String| CheckpointError::Tokeniser { path: self.path.clone(), reason };
+        if task.len() > INSTRUCTION_LIMIT_BYTES {
+            return Err(fault(format!(
+                "the instruction has {} bytes, expected at most {INSTRUCTION_LIMIT_BYTES}",
+                task.len()
+            )));
+        }
+        let line = if task.ends_with('\n') { task.to_owned() } else { format!("{task}\n") };
+        let encoding = self.tokenizer.encode(line, true).map_err(|error| fault(error.to_string()))?;
+        if encoding.is_empty() {
+            return Err(fault(format!("it has no tokens for {task:?}")));
+        }
+        Ok(encoding.get_ids().to_vec())
+    }
+}
