@@ -4,16 +4,18 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports its progress")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Parser, ValueEnum};
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reflexarc_examples::episode::{self, Decider, Episode, EpisodeResult, Lent};
+use reflexarc_examples::lerobot::{record, verify};
 use reflexarc_examples::peaks::Peaks;
 use reflexarc_examples::{translate, wilson};
 use reflexarc_runtime::Config;
@@ -23,12 +25,22 @@ use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::chunk::Ahead;
+use reflexarc_vla_model::compute::Precision;
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::phrasing::{self, Split};
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use serde::Serialize;
+
+/// What the robot is to do.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// "pick up the {colour} {mug|cube}" among distractors, in every light.
+    Pick,
+    /// "pick up the red cube", alone near the middle of the table: for small policies of short training.
+    PickOne,
+}
 
 /// The words in which the robot is told.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,11 +97,12 @@ enum Ablation {
 Examples:
   evaluate --suite pick --episodes 200 --seed 1000 --json out/pick.json
   evaluate --episodes 20 --instruction 'would you hand me the {colour} {object}'
-  evaluate --episodes 50 --ablation random-weights")]
+  evaluate --episodes 50 --ablation random-weights
+  evaluate --suite pick-one --seed 1000000 --episodes 100 --export-lerobot out/pick-one")]
 struct Arguments {
-    /// The task suite; `pick` is the only one so far.
-    #[arg(long, default_value = "pick", value_parser = ["pick"])]
-    suite: String,
+    /// The task suite.
+    #[arg(long, value_enum, default_value = "pick")]
+    suite: Suite,
     /// Number of episodes; each has a scene of its own.
     #[arg(long, default_value_t = 50)]
     episodes: usize,
@@ -102,6 +115,9 @@ struct Arguments {
     /// Where to run the model.
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "gpu", "auto"])]
     device: String,
+    /// Numbers in which a CPU multiplies the model's matrices; the weights file's own by default.
+    #[arg(long, value_parser = ["f32", "int8"])]
+    precision: Option<String>,
     /// Writes the results here.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -117,6 +133,12 @@ struct Arguments {
     /// Longest episode, simulated seconds.
     #[arg(long, default_value_t = 12.0)]
     limit_s: f64,
+    /// Evaluates nothing: writes the expert's demonstrations as a LeRobotDataset v3.0 into this folder.
+    #[arg(long)]
+    export_lerobot: Option<PathBuf>,
+    /// Frames per second of the exported demonstrations, a divisor of 60.
+    #[arg(long, default_value_t = 20)]
+    fps: u32,
     /// Episodes at the same time.
     #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
     threads: usize,
@@ -190,16 +212,25 @@ impl Policy for Timed {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.export_lerobot {
+        return export(&arguments, folder);
+    }
     let device = match arguments.device.as_str() {
         "gpu" => DeviceChoice::Gpu,
         "auto" => DeviceChoice::Auto,
         _ => DeviceChoice::Cpu,
     };
+    let precision = arguments.precision.as_deref().map(|numbers| match numbers {
+        "f32" => Precision::F32,
+        _ => Precision::Int8,
+    });
     let policy = || match arguments.ablation {
         Ablation::RandomWeights | Ablation::Expert => {
             GoalPolicy::random(1, device).context("cannot make random weights")
         }
-        _ => GoalPolicy::load(&arguments.model, device)
+        _ => std::fs::read(&arguments.model)
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| Ok(GoalPolicy::from_bytes(&bytes, device, precision)?))
             .with_context(|| format!("cannot load the model {}", arguments.model.display())),
     };
     let first = policy()?;
@@ -236,6 +267,30 @@ fn main() -> Result<()> {
         std::fs::write(path, serde_json::to_string_pretty(&summary)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
+    Ok(())
+}
+
+/// Writes demonstrations of the suite for LeRobot, then reads them back.
+fn export(arguments: &Arguments, folder: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let episode = |index: usize| prepare(arguments, arguments.seed + index as u64);
+    record::export(folder, arguments.fps, arguments.episodes, &episode, &mut |done, kept, frames| {
+        if done % 10 == 0 || done == arguments.episodes {
+            let elapsed_s = begun.elapsed().as_secs_f64();
+            eprintln!(
+                "{done}/{} episodes, {kept} kept, {frames} frames, {elapsed_s:.0} s",
+                arguments.episodes
+            );
+        }
+    })?;
+    let contents = verify::verify(folder).context("the dataset does not read back")?;
+    println!(
+        "{}: {} episodes, {} frames, {} instruction(s), read back and checked",
+        folder.display(),
+        contents.episodes,
+        contents.frames,
+        contents.tasks.len()
+    );
     Ok(())
 }
 
@@ -306,7 +361,10 @@ fn run_all(
 }
 
 fn prepare(arguments: &Arguments, seed: u64) -> Episode {
-    let scene = Scene::pick(seed);
+    let scene = match arguments.suite {
+        Suite::Pick => Scene::pick(seed),
+        Suite::PickOne => Scene::pick_one(seed),
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0077_6f72_6473);
     let mut target = scene.target;
     if arguments.ablation == Ablation::OtherObject {
@@ -314,7 +372,7 @@ fn prepare(arguments: &Arguments, seed: u64) -> Episode {
         let graspable: Vec<usize> = (0..scene.objects.len())
             .filter(|i| *i != scene.target && scene.objects[*i].kind() != Kind::Bowl)
             .collect();
-        target = graspable[rng.random_range(0..graspable.len())];
+        target = graspable.choose(&mut rng).copied().unwrap_or(target);
     }
     let (mut kind, mut paint) = (scene.objects[target].kind(), scene.objects[target].paint);
     if arguments.ablation == Ablation::AbsentObject {
@@ -368,7 +426,7 @@ fn summarise(
     let chain = load_chain(&config)?;
     let simulated_s: f64 = results.iter().map(|r| r.duration_s).sum();
     Ok(Summary {
-        suite: arguments.suite.clone(),
+        suite: name_of(arguments.suite),
         phrasing: arguments.instruction.clone().unwrap_or_else(|| name_of(arguments.phrasing)),
         ablation: name_of(arguments.ablation),
         seed: arguments.seed,

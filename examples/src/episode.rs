@@ -9,6 +9,7 @@ use reflexarc_drivers::{Bus, Clock, Link};
 use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_runtime::config::Config;
 use reflexarc_runtime::outcome::Outcome as Told;
+use reflexarc_runtime::reflex::Command;
 use reflexarc_runtime::runtime::Runtime;
 use reflexarc_sim::expert;
 use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
@@ -146,6 +147,18 @@ impl<P: Policy> Policy for Lent<P> {
 /// # Errors
 /// When the scene or the runtime cannot be built.
 pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
+    run_watched(episode, decider, &mut |_, _, _| {})
+}
+
+/// Runs one episode and shows every tick to `look`: its number, the runtime as it is then, and the command.
+///
+/// # Errors
+/// When the scene or the runtime cannot be built.
+pub fn run_watched(
+    episode: &Episode,
+    decider: Decider,
+    look: &mut dyn FnMut(u64, &Runtime, &Command),
+) -> Result<EpisodeResult> {
     let whisper = Arc::new(Mutex::new(None));
     let whispers = matches!(decider, Decider::Expert);
     let policy = match decider {
@@ -179,6 +192,7 @@ pub fn run(episode: &Episode, decider: Decider) -> Result<EpisodeResult> {
         }
         let command = runtime.step(now_ns);
         watch.look(command.joints.as_ref().map(|joints| &joints.q[..]));
+        look(tick, &runtime, &command);
         node.advance(now_ns);
         outcome = task.observe(node.world(), time_s);
         let (q, _) = node.world().joints();

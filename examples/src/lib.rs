@@ -12,6 +12,7 @@ pub mod episode;
 pub mod filmstrip;
 pub mod follow;
 pub mod job;
+pub mod lerobot;
 pub mod lettering;
 pub mod peaks;
 pub mod plot;

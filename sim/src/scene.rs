@@ -110,6 +110,22 @@ impl Scene {
         Self { seed, objects, target: 0, look: Look::random(rng) }
     }
 
+    /// A scene for "pick up the red cube" that is easy to learn: the cube alone, within 4 cm of the middle of
+    /// the table and turned by at most 0.3 rad, always in the same light and on the same table.
+    #[must_use]
+    pub fn pick_one(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let cube = Placed {
+            shape: Shape::new(Kind::Cube, 1.0),
+            paint: Paint::Red,
+            rgb: Paint::Red.rgb(),
+            position_m: [rng.random_range(0.46..0.54), rng.random_range(-0.04..0.04)],
+            yaw_rad: rng.random_range(-0.3..0.3),
+        };
+        let look = Look::random(&mut ChaCha8Rng::seed_from_u64(0));
+        Self { seed, objects: vec![cube], target: 0, look }
+    }
+
     /// The target.
     #[must_use]
     pub fn target(&self) -> &Placed {

@@ -1,6 +1,7 @@
 //! A matrix of weights, as a file holds it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::Precision;
 
@@ -47,45 +48,22 @@ impl<'a> Weight<'a> {
         Self { outputs, inputs, values: WeightValues::Float(values.into()) }
     }
 
-    /// The matrix as floats, borrowed where it is such.
+    /// Rows `range` of the matrix, borrowed.
     #[must_use]
-    pub fn to_floats(&self) -> Cow<'_, [f32]> {
-        match &self.values {
-            WeightValues::Float(values) => Cow::Borrowed(values),
-            WeightValues::Int8 { values, scales } => {
-                let scale = |at: usize| scales[at / self.inputs];
-                values.iter().enumerate().map(|(at, value)| f32::from(*value) * scale(at)).collect()
-            }
-            WeightValues::Int4 { packed, scales } => (0..self.outputs * self.inputs)
-                .map(|at| {
-                    let half = packed[at / 2] >> (4 * (at % 2)) & 15;
-                    (f32::from(half) - 8.0) * scales[at / INT4_BLOCK]
-                })
-                .collect(),
-        }
-    }
-
-    /// Float values rounded to the integers of `precision`: each output's largest magnitude becomes
-    /// ±127 (int8), each block's ±7 (int4; a matrix whose inputs are no multiple of [`INT4_BLOCK`] stays
-    /// as it is). Float precisions and integers change nothing.
-    #[must_use]
-    pub fn quantised(self, precision: Precision) -> Self {
-        let WeightValues::Float(floats) = &self.values else { return self };
-        let values = match precision {
-            Precision::Int8 if self.inputs > 0 => {
-                let (values, scales) = round_runs(floats, self.inputs, 127.0);
-                WeightValues::Int8 { values: values.into(), scales: scales.into() }
-            }
-            Precision::Int4 if self.inputs > 0 && self.inputs.is_multiple_of(INT4_BLOCK) => {
-                let (values, scales) = round_runs(floats, INT4_BLOCK, 7.0);
-                let half = |value: i8| (value + 8).cast_unsigned();
-                let packed: Vec<u8> =
-                    values.chunks_exact(2).map(|pair| half(pair[0]) | half(pair[1]) << 4).collect();
-                WeightValues::Int4 { packed: packed.into(), scales: scales.into() }
-            }
-            _ => return self,
+    pub fn rows(&self, range: Range<usize>) -> Weight<'_> {
+        let part = |per_row: usize| range.start * per_row..range.end * per_row;
+        let values = match &self.values {
+            WeightValues::Float(values) => WeightValues::Float(Cow::Borrowed(&values[part(self.inputs)])),
+            WeightValues::Int8 { values, scales } => WeightValues::Int8 {
+                values: Cow::Borrowed(&values[part(self.inputs)]),
+                scales: Cow::Borrowed(&scales[range.clone()]),
+            },
+            WeightValues::Int4 { packed, scales } => WeightValues::Int4 {
+                packed: Cow::Borrowed(&packed[part(self.inputs / 2)]),
+                scales: Cow::Borrowed(&scales[part(self.inputs / INT4_BLOCK)]),
+            },
         };
-        Self { values, ..self }
+        Weight { outputs: range.len(), inputs: self.inputs, values }
     }
 
     /// The matrices one below the other, as one: the fused form of layers with the same inputs. Where
@@ -139,6 +117,50 @@ impl<'a> Weight<'a> {
         };
         numbers.to_mut().iter_mut().for_each(|number| *number *= factor);
         self
+    }
+
+    /// The matrix as floats: `outputs × inputs`, row after row.
+    #[must_use]
+    pub fn to_floats(&self) -> Cow<'_, [f32]> {
+        match &self.values {
+            WeightValues::Float(values) => Cow::Borrowed(values),
+            WeightValues::Int8 { values, scales } => values
+                .chunks(self.inputs.max(1))
+                .zip(scales.iter())
+                .flat_map(|(row, &scale)| row.iter().map(move |&value| f32::from(value) * scale))
+                .collect(),
+            WeightValues::Int4 { packed, scales } => packed
+                .chunks(INT4_BLOCK / 2)
+                .zip(scales.iter())
+                .flat_map(|(block, &scale)| {
+                    let integers = block.iter().flat_map(|&pair| [pair & 0x0f, pair >> 4]);
+                    integers.map(move |value| (f32::from(value) - 8.0) * scale)
+                })
+                .collect(),
+        }
+    }
+
+    /// Float values rounded to the integers of `precision`: each output's largest magnitude becomes
+    /// ±127 (int8), each block's ±7 (int4; a matrix whose inputs are no multiple of [`INT4_BLOCK`] stays
+    /// as it is). Float precisions and integers change nothing.
+    #[must_use]
+    pub fn quantised(self, precision: Precision) -> Self {
+        let WeightValues::Float(floats) = &self.values else { return self };
+        let values = match precision {
+            Precision::Int8 if self.inputs > 0 => {
+                let (values, scales) = round_runs(floats, self.inputs, 127.0);
+                WeightValues::Int8 { values: values.into(), scales: scales.into() }
+            }
+            Precision::Int4 if self.inputs > 0 && self.inputs.is_multiple_of(INT4_BLOCK) => {
+                let (values, scales) = round_runs(floats, INT4_BLOCK, 7.0);
+                let half = |value: i8| (value + 8).cast_unsigned();
+                let packed: Vec<u8> =
+                    values.chunks_exact(2).map(|pair| half(pair[0]) | half(pair[1]) << 4).collect();
+                WeightValues::Int4 { packed: packed.into(), scales: scales.into() }
+            }
+            _ => return self,
+        };
+        Self { values, ..self }
     }
 }
 

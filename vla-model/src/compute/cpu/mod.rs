@@ -1,31 +1,64 @@
 //! Kernels for the CPU.
 
+mod activate;
+mod attention;
 mod buffer;
+mod dense;
+mod finish;
+mod isa;
+mod kernels;
+mod memory;
+mod pack;
+mod pool;
+mod prepare;
 mod reference;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
+use std::sync::Arc;
+
+pub(crate) use attention::attention;
 pub(crate) use buffer::Buffer;
-pub(crate) use reference::{ConvLayer, DenseLayer, attention, max_pool, norm};
+pub(crate) use dense::DenseLayer;
+pub use isa::Isa;
+pub(crate) use reference::{ConvLayer, max_pool, norm};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]
 pub(crate) struct Cpu {
     threads: usize,
+    isa: Isa,
+    pool: Arc<pool::Pool>,
 }
 
 impl Cpu {
     pub(crate) fn new(threads: usize) -> Self {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads: if threads == 0 { all } else { threads } }
+        Self::with_isa(if threads == 0 { all } else { threads }, Isa::detect())
+    }
+
+    /// As if the processor had no more than `isa`, which it must have.
+    pub(crate) fn with_isa(threads: usize, isa: Isa) -> Self {
+        Self { threads, isa, pool: Arc::new(pool::Pool::new(threads - 1)) }
     }
 
     /// Calls `task` for each of `0..tasks`, on all threads, and waits for the last. Tasks are claimed one
     /// by one; which thread runs which is not fixed, so they must not depend on each other.
-    #[allow(dead_code, reason = "for the kernels to come")]
     pub(crate) fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..tasks).for_each(task);
+        self.pool.run(tasks, task);
+    }
+
+    /// Threads in all, the caller's included.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The instructions that kernels may use.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
     }
 
     pub(crate) fn description(&self) -> String {
-        format!("CPU, {} threads", self.threads)
+        format!("CPU, {} threads, {}", self.threads, self.isa.name())
     }
 }
