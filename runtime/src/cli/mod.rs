@@ -1,5 +1,8 @@
 //! The command line of `reflexarc`.
 
+mod inspect;
+mod quantize;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +73,12 @@ is not there.
 Example:
   reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
     Check(Common),
+    /// Describe a LeRobot checkpoint: cameras, sizes, arithmetic, memory, problems.
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::InspectArgs),
+    /// Write a LeRobot checkpoint again with its matrices as integers.
+    #[command(after_help = quantize::EXAMPLES)]
+    Quantize(quantize::QuantizeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +171,8 @@ impl Cli {
         match self.command {
             Command::Run(args) => run(args),
             Command::Check(common) => check(common),
+            Command::Inspect(args) => inspect::inspect(&args),
+            Command::Quantize(args) => quantize::quantize(args),
         }
     }
 }
@@ -281,7 +292,7 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
-        for name in ["run", "check"] {
+        for name in ["run", "check", "inspect", "quantize"] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example:"), "{name} lacks an example");
