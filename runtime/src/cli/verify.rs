@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use reflexarc_vla_model::checkpoint::{Checkpoint, PolicyConfig};
 use reflexarc_vla_model::compute::{Backend, Precision};
 use reflexarc_vla_model::trace::Comparison;
 use reflexarc_vla_model::{act, device, smolvla};
 use serde::Serialize;
 
-use super::{DeviceArg, EXIT_OK, EXIT_PROBLEM};
+use super::{DeviceArg, EXIT_OK, EXIT_PROBLEM, PrecisionArg};
 
 pub(super) const EXAMPLES: &str = "\
 The folder holds a checkpoint and reference.safetensors: inputs, and what another implementation made \
@@ -42,25 +42,6 @@ pub(super) struct VerifyArgs {
     /// Print JSON in place of a table.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PrecisionArg {
-    F32,
-    Bf16,
-    Int8,
-    Int4,
-}
-
-impl From<PrecisionArg> for Precision {
-    fn from(arg: PrecisionArg) -> Self {
-        match arg {
-            PrecisionArg::F32 => Self::F32,
-            PrecisionArg::Bf16 => Self::Bf16,
-            PrecisionArg::Int8 => Self::Int8,
-            PrecisionArg::Int4 => Self::Int4,
-        }
-    }
 }
 
 /// What the comparison has found.
