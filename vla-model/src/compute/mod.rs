@@ -32,6 +32,7 @@ pub mod weight;
 
 pub use attention::{Attention, Columns, KeysValues, Sight};
 pub use conv::{Conv2d, ConvSpec, Maps};
+pub use cpu::Isa;
 pub use dense::{Activation, Dense, DenseSpec, Precision};
 pub use norm::{Norm, NormKind};
 pub use rope::Rope;
@@ -71,6 +72,13 @@ impl Backend {
     #[must_use]
     pub fn burn(device: &burn::tensor::Device, description: &str) -> Self {
         Self { kind: Kind::Device(device::TensorDevice::new(device, description)) }
+    }
+
+    /// As [`Backend::cpu`], with the kernels for `isa` and no more: for tests and comparisons. None where
+    /// this processor, or the system, does not have it.
+    #[must_use]
+    pub fn cpu_with(threads: usize, isa: Isa) -> Option<Self> {
+        Isa::available().contains(&isa).then(|| Self { kind: Kind::Cpu(cpu::Cpu::with_isa(threads, isa)) })
     }
 
     /// What computes, in words: `CPU, 2 threads, AVX-512 VNNI`.

@@ -3,16 +3,22 @@
 
 use std::sync::OnceLock;
 
-/// Instruction sets that kernels are written for, from least to most: a processor that has one has all
-/// before it of its architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Isa {
-    /// What the compiler assumes.
+/// An instruction set that kernels are written for, from least to most.
+///
+/// Every one gives the same integers in int8 and int4 layers, and the same bits after them. f32 and bf16
+/// layers give the same bits on all that have a fused multiply-add, that is on all but
+/// [`Isa::Portable`] on x86-64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isa {
+    /// What the compiler assumes: SSE2 on x86-64, NEON on Arm.
     Portable,
     /// Arm with the int8 dot product (`FEAT_DotProd`).
     NeonDot,
     /// AVX2 with FMA and half-float conversion.
     Avx2,
+    /// The same with 256-bit int8 dot products (AVX-VNNI).
+    AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
     /// The same with bf16 dot products.
@@ -22,26 +28,31 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
+    /// Every one, least first.
+    pub const ALL: [Self; 7] =
+        [Self::Portable, Self::NeonDot, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Bf16, Self::Amx];
+
     /// The most that this process may use; looked up once.
-    pub(crate) fn detect() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(detect)
+    #[must_use]
+    pub fn detect() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Portable)
     }
 
-    /// All that this process may use, least first.
-    #[cfg(test)]
-    pub(crate) fn available() -> Vec<Self> {
-        let best = Self::detect();
-        let arm = cfg!(target_arch = "aarch64");
-        let all = [Self::Portable, Self::NeonDot, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
-        all.into_iter().filter(|isa| *isa <= best && (arm || *isa != Self::NeonDot)).collect()
+    /// All that this process may use, least first. The first call asks the system for tile registers.
+    #[must_use]
+    pub fn available() -> &'static [Self] {
+        static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
+        AVAILABLE.get_or_init(|| Self::ALL.into_iter().filter(|isa| has(*isa)).collect())
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    /// In words: `AVX-512 VNNI`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             Self::NeonDot => "NEON dot product",
             Self::Avx2 => "AVX2",
+            Self::AvxVnni => "AVX-VNNI",
             Self::Avx512 => "AVX-512 VNNI",
             Self::Avx512Bf16 => "AVX-512 VNNI BF16",
             Self::Amx => "AMX",
@@ -50,29 +61,34 @@ impl Isa {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn detect() -> Isa {
+fn has(isa: Isa) -> bool {
     use std::arch::is_x86_feature_detected as has;
-    if !(has!("avx2") && has!("fma") && has!("f16c")) {
-        return Isa::Portable;
-    }
+    let avx2 = has!("avx2") && has!("fma") && has!("f16c");
     let foundation = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-    if !(foundation && has!("avx512vnni")) {
-        return Isa::Avx2;
+    let avx512 = avx2 && foundation && has!("avx512vnni");
+    match isa {
+        Isa::Portable => true,
+        Isa::NeonDot => false,
+        Isa::Avx2 => avx2,
+        Isa::AvxVnni => avx2 && has!("avxvnni"),
+        Isa::Avx512 => avx512,
+        Isa::Avx512Bf16 => avx512 && has!("avx512bf16"),
+        Isa::Amx => avx512 && has!("avx512bf16") && amx_granted(),
     }
-    if !has!("avx512bf16") {
-        return Isa::Avx512;
-    }
-    if amx_granted() { Isa::Amx } else { Isa::Avx512Bf16 }
 }
 
 #[cfg(target_arch = "aarch64")]
-fn detect() -> Isa {
-    if std::arch::is_aarch64_feature_detected!("dotprod") { Isa::NeonDot } else { Isa::Portable }
+fn has(isa: Isa) -> bool {
+    match isa {
+        Isa::Portable => true,
+        Isa::NeonDot => std::arch::is_aarch64_feature_detected!("dotprod"),
+        _ => false,
+    }
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn detect() -> Isa {
-    Isa::Portable
+fn has(isa: Isa) -> bool {
+    isa == Isa::Portable
 }
 
 /// Tile registers are large, so Linux gives them only to a process that asks (since 5.16); once granted,
@@ -89,7 +105,8 @@ fn amx_granted() -> bool {
     if features & BF16_TILE_INT8 != BF16_TILE_INT8 {
         return false;
     }
-    // SAFETY: the call takes two integers and changes only what this process may use.
+    // SAFETY: the call takes two integers and changes only what this process may use. It fails where the
+    // system does not save tile registers.
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
@@ -97,3 +114,34 @@ fn amx_granted() -> bool {
 fn amx_granted() -> bool {
     false
 }
+
+/// Calls a function that is `#[inline(always)]` and has no instructions of its own, compiled for `isa`.
+/// It must give the same bits however it is compiled.
+macro_rules! isa_call {
+    ($isa:expr, $body:ident($($name:ident: $type:ty),*) -> $result:ty) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($name: $type),*) -> $result {
+                $body($($name),*)
+            }
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn avx512($($name: $type),*) -> $result {
+                $body($($name),*)
+            }
+            match $isa {
+                // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
+                Isa::Avx2 | Isa::AvxVnni => unsafe { avx2($($name),*) },
+                // SAFETY: as above.
+                Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512($($name),*) },
+                Isa::Portable | Isa::NeonDot => $body($($name),*),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = $isa;
+            $body($($name),*)
+        }
+    }};
+}
+pub(super) use isa_call;

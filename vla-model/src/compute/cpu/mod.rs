@@ -1,15 +1,27 @@
 //! Kernels for the CPU.
 
+mod activate;
+mod attention;
 mod buffer;
+mod dense;
+mod finish;
 mod isa;
+mod kernels;
+mod memory;
+mod pack;
 mod pool;
+mod prepare;
 mod reference;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use std::sync::Arc;
 
+pub(crate) use attention::attention;
 pub(crate) use buffer::Buffer;
-pub(crate) use isa::Isa;
-pub(crate) use reference::{ConvLayer, DenseLayer, attention, max_pool, norm};
+pub(crate) use dense::DenseLayer;
+pub use isa::Isa;
+pub(crate) use reference::{ConvLayer, max_pool, norm};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]

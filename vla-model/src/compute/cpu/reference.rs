@@ -1,19 +1,9 @@
 //! Every operation by its definition, in f32, on one thread: what the kernels are tested against.
 
-use super::Cpu;
+use super::{Cpu, DenseLayer};
 use crate::compute::{
     Activation, Attention, Columns, ConvSpec, DenseSpec, KeysValues, Maps, Norm, NormKind, Sight,
 };
-
-#[derive(Debug)]
-pub(crate) struct DenseLayer {
-    inputs: usize,
-    outputs: usize,
-    weight: Vec<f32>,
-    bias: Option<Vec<f32>>,
-    norm: Option<Norm>,
-    activation: Activation,
-}
 
 fn activate(activation: Activation, x: f32) -> f32 {
     match activation {
@@ -21,54 +11,6 @@ fn activate(activation: Activation, x: f32) -> f32 {
         Activation::Relu => x.max(0.0),
         Activation::GeluTanh => 0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044_715 * x * x * x)).tanh()),
         Activation::Silu => x / (1.0 + (-x).exp()),
-    }
-}
-
-impl DenseLayer {
-    pub(crate) fn new(_cpu: &Cpu, spec: DenseSpec<'_>) -> Self {
-        Self {
-            inputs: spec.weight.inputs,
-            outputs: spec.weight.outputs,
-            weight: spec.weight.to_floats().into_owned(),
-            bias: spec.bias,
-            norm: spec.norm,
-            activation: spec.activation,
-        }
-    }
-
-    /// `input` `[count, inputs]`, `residual` and `output` `[count, outputs]` (half that when gated).
-    pub(crate) fn forward(
-        &self,
-        _cpu: &Cpu,
-        input: &[f32],
-        _count: usize,
-        residual: Option<&[f32]>,
-        output: &mut [f32],
-    ) {
-        let mut row = vec![0.0; self.inputs];
-        let mut sums = vec![0.0; self.outputs];
-        let width = if self.activation == Activation::SiluGated { self.outputs / 2 } else { self.outputs };
-        for (at, (x, y)) in input.chunks_exact(self.inputs).zip(output.chunks_exact_mut(width)).enumerate() {
-            row.copy_from_slice(x);
-            if let Some(weights) = &self.norm {
-                norm(weights, &mut row);
-            }
-            for (out, sum) in sums.iter_mut().enumerate() {
-                let weights = &self.weight[out * self.inputs..(out + 1) * self.inputs];
-                let dot: f32 = row.iter().zip(weights).map(|(a, b)| a * b).sum();
-                *sum = dot + self.bias.as_ref().map_or(0.0, |bias| bias[out]);
-            }
-            for (out, value) in y.iter_mut().enumerate() {
-                *value = if self.activation == Activation::SiluGated {
-                    activate(Activation::Silu, sums[out]) * sums[width + out]
-                } else {
-                    activate(self.activation, sums[out])
-                };
-                if let Some(residual) = residual {
-                    *value += residual[at * width + out];
-                }
-            }
-        }
     }
 }
 
@@ -166,7 +108,7 @@ impl ConvLayer {
     ) {
         let channels = input.rows.width;
         let mut patch = vec![0.0; self.kernel * self.kernel * channels];
-        for (at, out) in output.chunks_exact_mut(self.dense.outputs).enumerate() {
+        for (at, out) in output.chunks_exact_mut(self.dense.outputs()).enumerate() {
             let (image, y, x) = (at / (height * width), at / width % height, at % width);
             patch.fill(0.0);
             for (tap, to) in patch.chunks_exact_mut(channels).enumerate() {

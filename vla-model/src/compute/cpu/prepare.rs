@@ -1,0 +1,253 @@
+//! Input rows made ready for a kernel: normed, then quantised, in one pass while a row is in the cache.
+//!
+//! Sums run in sixteen lanes that are added in a fixed order, with operations that every processor has,
+//! so the result has the same bits everywhere.
+#![allow(unsafe_code, reason = "functions compiled for an instruction set that was looked up before")]
+
+use super::Isa;
+use super::activate::ROUND;
+use super::isa::isa_call;
+use super::kernels::MAX_ROWS;
+use super::memory::Memory;
+use crate::compute::weight::INT4_BLOCK;
+use crate::compute::{Norm, NormKind};
+
+const LANES: usize = 16;
+
+/// What a kernel wants its rows to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// f32.
+    Float,
+    /// Integers in -127..=127.
+    Signed,
+    /// The same plus 128, for instructions that multiply unsigned by signed.
+    Offset,
+    /// Integers in -127..=127, and for each block of 32 of them -8 times their sum, which takes the
+    /// offset of stored int4 weights out again.
+    Blocks,
+}
+
+/// Where rows come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// Rows below each other.
+    Rows(&'a [f32]),
+    /// A function that writes row `index`: patches of an image, say.
+    Fill(&'a (dyn Fn(usize, &mut [f32]) + Sync)),
+}
+
+/// Rows ready for a kernel; kept from call to call for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    /// f32 or i8, `stride` values to a row.
+    values: Memory,
+    /// One for each row: value = integer × scale.
+    scales: Memory,
+    /// `blocks` for each row.
+    block_sums: Memory,
+    /// Values from one row to the next.
+    pub(super) stride: usize,
+    /// Blocks in a row.
+    pub(super) blocks: usize,
+}
+
+/// Values from one prepared row to the next: whole cache lines, an odd number of them, lest the rows of a
+/// tile compete for one set of the cache.
+pub(super) fn stride(form: Form, inputs: usize) -> usize {
+    let size = if form == Form::Float { size_of::<f32>() } else { 1 };
+    ((inputs * size).div_ceil(64) | 1) * 64 / size
+}
+
+impl Prepared {
+    /// Makes room for `count` rows and as many more as fill the last tile of [`MAX_ROWS`]. The writer
+    /// writes them, from several threads.
+    pub(super) fn writer(&mut self, form: Form, inputs: usize, count: usize) -> Writer {
+        let padded = count.next_multiple_of(MAX_ROWS);
+        self.stride = stride(form, inputs);
+        self.blocks = if form == Form::Blocks { inputs / INT4_BLOCK } else { 0 };
+        if form == Form::Float {
+            self.values.grow::<f32>(padded * self.stride);
+        } else {
+            self.values.grow::<i8>(padded * self.stride);
+            self.scales.grow::<f32>(padded);
+            self.block_sums.grow::<i32>(padded * self.blocks);
+        }
+        Writer {
+            values: self.values.as_mut_slice::<u8>().as_mut_ptr(),
+            scales: self.scales.as_mut_slice().as_mut_ptr(),
+            block_sums: self.block_sums.as_mut_slice().as_mut_ptr(),
+            stride: self.stride,
+            blocks: self.blocks,
+        }
+    }
+
+    /// Rows `from..`, f32.
+    pub(super) fn floats(&self, from: usize) -> &[f32] {
+        &self.values.as_slice()[from * self.stride..]
+    }
+
+    /// Rows `from..`, integers.
+    pub(super) fn integers(&self, from: usize) -> &[i8] {
+        &self.values.as_slice()[from * self.stride..]
+    }
+
+    /// The scales of rows `from..`.
+    pub(super) fn scales(&self, from: usize) -> &[f32] {
+        &self.scales.as_slice()[from..]
+    }
+
+    /// The block sums of rows `from..`.
+    pub(super) fn block_sums(&self, from: usize) -> &[i32] {
+        &self.block_sums.as_slice()[from * self.blocks..]
+    }
+}
+
+/// Writes rows into a [`Prepared`].
+#[derive(Clone, Copy)]
+pub(super) struct Writer {
+    values: *mut u8,
+    scales: *mut f32,
+    block_sums: *mut i32,
+    stride: usize,
+    blocks: usize,
+}
+
+// SAFETY: `write` is unsafe to call and asks for rows to be written by one thread each.
+unsafe impl Send for Writer {}
+// SAFETY: as above.
+unsafe impl Sync for Writer {}
+
+impl Writer {
+    /// Prepares row `from + at` of `source` as row `at`.
+    ///
+    /// # Safety
+    /// The [`Prepared`] lives, has room for row `at` in this form, and nobody else uses that row now.
+    pub(super) unsafe fn write(&self, what: &What<'_>, from: usize, at: usize, scratch: &mut Memory) {
+        let inputs = what.inputs;
+        scratch.grow::<f32>(2 * inputs);
+        let (filled, normed) = scratch.as_mut_slice::<f32>().split_at_mut(inputs);
+        let x = match what.source {
+            Source::Rows(rows) => &rows[(from + at) * inputs..(from + at + 1) * inputs],
+            Source::Fill(fill) => {
+                fill(from + at, filled);
+                filled
+            }
+        };
+        if what.form == Form::Float {
+            // SAFETY: the row is inside and ours.
+            let to = unsafe {
+                std::slice::from_raw_parts_mut(self.values.cast::<f32>().add(at * self.stride), inputs)
+            };
+            match what.norm {
+                Some(norm) => normalise(what.isa, norm, x, to),
+                None => to.copy_from_slice(x),
+            }
+            return;
+        }
+        let x = match what.norm {
+            Some(norm) => {
+                normalise(what.isa, norm, x, &mut normed[..inputs]);
+                &normed[..inputs]
+            }
+            None => x,
+        };
+        // SAFETY: the row is inside and ours.
+        unsafe {
+            let to = std::slice::from_raw_parts_mut(self.values.add(at * self.stride), inputs);
+            let flip = if what.form == Form::Offset { 0x80 } else { 0 };
+            *self.scales.add(at) = quantise(what.isa, x, to, flip);
+            for (block, values) in to.chunks_exact(INT4_BLOCK).take(self.blocks).enumerate() {
+                let sum: i32 = values.iter().map(|value| i32::from(*value as i8)).sum();
+                *self.block_sums.add(at * self.blocks + block) = -8 * sum;
+            }
+        }
+    }
+}
+
+/// What is made of which rows.
+pub(super) struct What<'a> {
+    pub(super) isa: Isa,
+    pub(super) form: Form,
+    pub(super) norm: Option<&'a Norm>,
+    pub(super) source: Source<'a>,
+    pub(super) inputs: usize,
+}
+
+/// `to = norm(x)`.
+pub(super) fn normalise(isa: Isa, norm: &Norm, x: &[f32], to: &mut [f32]) {
+    isa_call!(isa, normalise_body(norm: &Norm, x: &[f32], to: &mut [f32]) -> ());
+}
+
+#[inline(always)]
+fn normalise_body(norm: &Norm, x: &[f32], to: &mut [f32]) {
+    let n = x.len() as f32;
+    let mean = match norm.kind {
+        NormKind::Layer => sum(x, |x| x) / n,
+        NormKind::Rms => 0.0,
+    };
+    let square = sum(x, |x| (x - mean) * (x - mean)) / n;
+    let factor = 1.0 / (square + norm.epsilon).sqrt();
+    if norm.shift.is_empty() {
+        for ((to, x), scale) in to.iter_mut().zip(x).zip(&norm.scale) {
+            *to = (x - mean) * factor * scale;
+        }
+    } else {
+        for (((to, x), scale), shift) in to.iter_mut().zip(x).zip(&norm.scale).zip(&norm.shift) {
+            *to = (x - mean) * factor * scale + shift;
+        }
+    }
+}
+
+#[inline(always)]
+fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (runs, rest) = x.as_chunks::<LANES>();
+    for run in runs {
+        for (lane, x) in lanes.iter_mut().zip(run) {
+            *lane += of(*x);
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += of(*x);
+    }
+    lanes.iter().sum()
+}
+
+/// `to = round(x / scale)`, ties to even, with the sign bit flipped by `flip`; `scale = max|x| / 127`.
+/// Rows whose values all lie below 1e-30 become zeros with scale 0; rows with NaN or infinity become
+/// zeros with scale NaN.
+pub(super) fn quantise(isa: Isa, x: &[f32], to: &mut [u8], flip: u8) -> f32 {
+    isa_call!(isa, quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32)
+}
+
+#[inline(always)]
+fn quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32 {
+    let top = largest(x);
+    if !top.is_finite() || top < 1e-30 {
+        to.fill(flip);
+        return if top.is_finite() { 0.0 } else { f32::NAN };
+    }
+    let factor = 127.0 / top;
+    for (to, x) in to.iter_mut().zip(x) {
+        *to = (x * factor + ROUND).to_bits() as u8 ^ flip;
+    }
+    top / 127.0
+}
+
+/// The largest magnitude; NaN or infinity when one is there. As bits, magnitudes sort as integers do.
+#[inline(always)]
+pub(super) fn largest(x: &[f32]) -> f32 {
+    const MAGNITUDE: u32 = 0x7FFF_FFFF;
+    let mut lanes = [0; LANES];
+    let (runs, rest) = x.as_chunks::<LANES>();
+    for run in runs {
+        for (lane, x) in lanes.iter_mut().zip(run) {
+            *lane = (x.to_bits() & MAGNITUDE).max(*lane);
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = (x.to_bits() & MAGNITUDE).max(*lane);
+    }
+    f32::from_bits(lanes.into_iter().max().unwrap_or(0))
+}
