@@ -26,8 +26,10 @@ use reflexarc_runtime::runtime::load_chain;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::scene::Scene;
+use reflexarc_vla_model::compute::Precision;
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::phrasing::{self, Split};
+use reflexarc_vla_model::policy::Policy;
 use serde::Serialize;
 
 /// What the robot is to do.
@@ -106,12 +108,15 @@ struct Arguments {
     /// Seed of the first scene; the next ones follow. Training uses seeds from 1,000,000 on.
     #[arg(long, default_value_t = 1000)]
     seed: u64,
-    /// Weights file.
+    /// Weights file of the goal model, or the folder of a LeRobot checkpoint.
     #[arg(long, default_value = "vla-model/weights/goal.safetensors")]
     model: PathBuf,
     /// Where to run the model.
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "gpu", "auto"])]
     device: String,
+    /// Numbers in which a CPU multiplies the model's matrices; the weights file's own by default.
+    #[arg(long, value_parser = ["f32", "int8"])]
+    precision: Option<String>,
     /// Writes the results here.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -196,16 +201,22 @@ fn main() -> Result<()> {
         "auto" => DeviceChoice::Auto,
         _ => DeviceChoice::Cpu,
     };
+    let precision = arguments.precision.as_deref().map(|numbers| match numbers {
+        "f32" => Precision::F32,
+        _ => Precision::Int8,
+    });
+    let rate_hz = f64::from(arguments.fps);
     let contender = || match (&arguments.policy_command, arguments.ablation) {
-        (Some(command), _) => Contender::outside(command, arguments.fps.into()),
+        (Some(command), _) => Contender::outside(command, rate_hz),
         (None, Ablation::RandomWeights | Ablation::Expert) => Contender::random(device),
-        (None, _) => Contender::goal(&arguments.model, device),
+        (None, _) if arguments.model.is_dir() => Contender::lerobot(&arguments.model, rate_hz, precision),
+        (None, _) => Contender::goal(&arguments.model, device, precision),
     };
-    let first = contender()?;
-    println!("device: {}", first.device);
+    let Contender { policy, device, hash } = contender()?;
+    println!("device: {device}");
     let start = Instant::now();
-    let (results, model) = run_all(&arguments, &contender)?;
-    let summary = summarise(&arguments, &first, results, start.elapsed().as_secs_f64(), model)?;
+    let (results, model) = run_all(&arguments, policy, &contender)?;
+    let summary = summarise(&arguments, (device, hash), results, start.elapsed().as_secs_f64(), model)?;
     println!(
         "{} of {} succeeded: {:.1} % (95 % interval {:.1} to {:.1}), {} wrong object, {:.1} times real time",
         summary.successes,
@@ -284,14 +295,18 @@ fn print_peaks(summary: &Summary) {
 /// Runs the episodes on several threads; each thread's model has one core for itself.
 fn run_all(
     arguments: &Arguments,
+    first: Box<dyn Policy>,
     contender: &(impl Fn() -> Result<Contender> + Sync),
 ) -> Result<(Vec<EpisodeResult>, LatencySummary)> {
     let latency = Arc::new(Mutex::new(Latency::new()));
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<EpisodeResult>> = Mutex::new(Vec::new());
+    let first = Mutex::new(Some(first));
     let work = || -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-        let timed = Timed { policy: contender()?.policy, latency: Arc::clone(&latency) };
+        let loaded = first.lock().map_err(|_| anyhow!("another episode panicked"))?.take();
+        let policy = loaded.map_or_else(|| Ok(contender()?.policy), anyhow::Ok)?;
+        let timed = Timed { policy, latency: Arc::clone(&latency) };
         let policy = Arc::new(Mutex::new(timed));
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -376,7 +391,7 @@ fn name_of<T: ValueEnum>(value: T) -> String {
 
 fn summarise(
     arguments: &Arguments,
-    contender: &Contender,
+    (device, model_hash): (String, Option<String>),
     results: Vec<EpisodeResult>,
     wall_s: f64,
     model: LatencySummary,
@@ -404,7 +419,7 @@ fn summarise(
         ablation: name_of(arguments.ablation),
         seed: arguments.seed,
         model: arguments.policy_command.clone().unwrap_or_else(|| arguments.model.display().to_string()),
-        model_hash: contender.hash.clone(),
+        model_hash,
         episodes: results.len(),
         successes,
         success_rate: successes as f64 / results.len().max(1) as f64,
@@ -432,7 +447,7 @@ fn summarise(
             simulated_s,
             times_real_time: simulated_s / wall_s.max(1e-9),
             threads: arguments.threads,
-            device: contender.device.clone(),
+            device,
             model,
         },
         results,

@@ -6,11 +6,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use reflexarc_runtime::ledger::Latency;
+use reflexarc_vla_model::act::{self, Act, ActOptions};
+use reflexarc_vla_model::checkpoint::{Checkpoint, CheckpointError, PolicyConfig};
 use reflexarc_vla_model::chunk::Ahead;
+use reflexarc_vla_model::compute::{Backend, Precision};
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
+use reflexarc_vla_model::smolvla::{self, SmolVla, SmolVlaOptions};
 
 use crate::lerobot::outside::Outside;
 
@@ -35,13 +39,39 @@ impl From<GoalPolicy> for Contender {
 }
 
 impl Contender {
-    /// The goal model in a weights file.
+    /// The goal model in a weights file; `precision` where it is not the file's own.
     ///
     /// # Errors
     /// When there is no such file, it is not sound, or the device is not there.
-    pub fn goal(weights: &Path, device: DeviceChoice) -> Result<Self> {
-        let policy = GoalPolicy::load(weights, device);
-        Ok(policy.with_context(|| format!("cannot load the model {}", weights.display()))?.into())
+    pub fn goal(weights: &Path, device: DeviceChoice, precision: Option<Precision>) -> Result<Self> {
+        let read =
+            || Ok::<_, anyhow::Error>(GoalPolicy::from_bytes(&std::fs::read(weights)?, device, precision)?);
+        Ok(read().with_context(|| format!("cannot load the model {}", weights.display()))?.into())
+    }
+
+    /// A LeRobot checkpoint, on one thread; `rate_hz` actions per second, f32 unless told otherwise.
+    ///
+    /// # Errors
+    /// When the folder holds no sound checkpoint.
+    pub fn lerobot(folder: &Path, rate_hz: f64, precision: Option<Precision>) -> Result<Self> {
+        let load = || -> Result<Box<dyn Policy>, CheckpointError> {
+            let (backend, period_ns) = (Backend::cpu(1), period_ns(rate_hz));
+            let precision = precision.unwrap_or(Precision::F32);
+            Ok(match Checkpoint::open(folder)?.config {
+                PolicyConfig::Act(_) => {
+                    let precision = act::Precisions::of(precision);
+                    let options = ActOptions { precision, period_ns, ..ActOptions::default() };
+                    Box::new(Act::load(folder, &backend, options)?)
+                }
+                PolicyConfig::SmolVla(_) => {
+                    let precision = smolvla::Precisions::of(precision);
+                    let options = SmolVlaOptions { precision, period_ns, ..SmolVlaOptions::default() };
+                    Box::new(SmolVla::load(folder, &backend, options)?)
+                }
+            })
+        };
+        let policy = load().with_context(|| format!("cannot load the checkpoint {}", folder.display()))?;
+        Ok(Self { policy, device: format!("CPU, one thread, {}", folder.display()), hash: None })
     }
 
     /// The goal model with random weights.

@@ -16,6 +16,7 @@ pub enum Precision {
     /// integer sums.
     Int8,
     /// int4 weights with a scale for each block of 32 inputs, int8 activations with a scale for each row.
+    /// A matrix whose inputs are no multiple of 32 is kept as int8.
     Int4,
 }
 

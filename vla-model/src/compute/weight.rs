@@ -1,6 +1,7 @@
 //! A matrix of weights, as a file holds it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::Precision;
 
@@ -45,6 +46,24 @@ impl<'a> Weight<'a> {
     #[must_use]
     pub fn float(outputs: usize, inputs: usize, values: impl Into<Cow<'a, [f32]>>) -> Self {
         Self { outputs, inputs, values: WeightValues::Float(values.into()) }
+    }
+
+    /// Rows `range` of the matrix, borrowed.
+    #[must_use]
+    pub fn rows(&self, range: Range<usize>) -> Weight<'_> {
+        let part = |per_row: usize| range.start * per_row..range.end * per_row;
+        let values = match &self.values {
+            WeightValues::Float(values) => WeightValues::Float(Cow::Borrowed(&values[part(self.inputs)])),
+            WeightValues::Int8 { values, scales } => WeightValues::Int8 {
+                values: Cow::Borrowed(&values[part(self.inputs)]),
+                scales: Cow::Borrowed(&scales[range.clone()]),
+            },
+            WeightValues::Int4 { packed, scales } => WeightValues::Int4 {
+                packed: Cow::Borrowed(&packed[part(self.inputs / 2)]),
+                scales: Cow::Borrowed(&scales[part(self.inputs / INT4_BLOCK)]),
+            },
+        };
+        Weight { outputs: range.len(), inputs: self.inputs, values }
     }
 
     /// The matrices one below the other, as one: the fused form of layers with the same inputs. Where
@@ -156,20 +175,4 @@ fn round_runs(values: &[f32], run: usize, top: f32) -> (Vec<i8>, Vec<f32>) {
     });
     let scales = scales.collect();
     (rounded, scales)
-}
-
-/// Rounds a block of at most [`INT4_BLOCK`] values to integers in -7..=7, plus 8, and returns their scale:
-/// the largest magnitude divided by 7. Ties to even. A block with NaN or infinity has scale NaN.
-pub(crate) fn int4_block(values: &[f32], to: &mut [u8]) -> f32 {
-    // As bits, magnitudes sort as integers do, and NaN comes out on top.
-    let top = values.iter().map(|value| value.abs().to_bits()).max().map_or(0.0, f32::from_bits);
-    if !top.is_finite() || top < 1e-30 {
-        to.fill(8);
-        return if top.is_finite() { 0.0 } else { f32::NAN };
-    }
-    let factor = 7.0 / top;
-    for (to, value) in to.iter_mut().zip(values) {
-        *to = ((value * factor).round_ties_even() + 8.0) as u8;
-    }
-    top / 7.0
 }

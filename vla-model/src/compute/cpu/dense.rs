@@ -57,9 +57,10 @@ impl DenseLayer {
     pub(crate) fn new(cpu: &Cpu, spec: DenseSpec<'_>) -> Self {
         // Sums of products of magnitudes up to 127 stay below 2³¹.
         assert!(spec.weight.inputs <= 1 << 17, "a layer has at most 131072 inputs");
-        let columns = pack::Columns::new(spec.weight.outputs, spec.activation);
-        let panels = Panels::new(cpu, &spec.weight, spec.precision, columns);
-        let bias = spec.bias.unwrap_or_else(|| vec![0.0; spec.weight.outputs]);
+        let (inputs, outputs) = (spec.weight.inputs, spec.weight.outputs);
+        let columns = pack::Columns::new(outputs, spec.activation);
+        let panels = Panels::new(cpu, spec.weight, spec.precision, columns);
+        let bias = spec.bias.unwrap_or_else(|| vec![0.0; outputs]);
         Self {
             isa: cpu.isa(),
             form: match &panels {
@@ -67,7 +68,7 @@ impl DenseLayer {
                 Panels::Int8 { .. } => kernels::int8_form(cpu.isa()),
                 Panels::Int4 { .. } => Form::Blocks,
             },
-            inputs: spec.weight.inputs,
+            inputs,
             columns,
             panels,
             bias: columns.spread(&bias),

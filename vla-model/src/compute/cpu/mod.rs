@@ -1,6 +1,7 @@
 //! Kernels for the CPU.
 
 mod activate;
+mod attention;
 mod buffer;
 mod dense;
 mod finish;
@@ -16,10 +17,11 @@ mod tiles;
 
 use std::sync::Arc;
 
+pub(crate) use attention::attention;
 pub(crate) use buffer::Buffer;
 pub(crate) use dense::DenseLayer;
 pub use isa::Isa;
-pub(crate) use reference::{ConvLayer, attention, max_pool, norm};
+pub(crate) use reference::{ConvLayer, max_pool, norm};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]

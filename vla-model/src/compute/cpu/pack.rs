@@ -3,8 +3,8 @@
 use super::Cpu;
 use super::kernels::{COLUMNS, int8_form};
 use super::memory::{Memory, split};
-use super::prepare::{Form, quantise};
-use crate::compute::weight::{INT4_BLOCK, Weight, WeightValues, int4_block};
+use super::prepare::Form;
+use crate::compute::weight::{INT4_BLOCK, Weight, WeightValues};
 use crate::compute::{Activation, Precision};
 
 /// The panels of a layer, in the layout that [`super::kernels`] gives.
@@ -80,35 +80,18 @@ pub(super) fn int8_inputs(inputs: usize) -> usize {
 
 impl Panels {
     /// Float weights are turned into `precision`, quantised weights stay.
-    pub(super) fn new(cpu: &Cpu, weight: &Weight<'_>, precision: Precision, columns: Columns) -> Self {
+    pub(super) fn new(cpu: &Cpu, weight: Weight<'_>, precision: Precision, columns: Columns) -> Self {
         let inputs = weight.inputs;
-        match (&weight.values, precision) {
-            (WeightValues::Float(values), Precision::F32) => float(cpu, values, inputs, columns),
-            (WeightValues::Float(values), Precision::Bf16) => bf16(cpu, values, inputs, columns),
-            (WeightValues::Float(values), Precision::Int8) => int8(cpu, inputs, columns, &|row, to| {
-                let row = &values[row * inputs..(row + 1) * inputs];
-                quantise(cpu.isa(), row, to, 0)
-            }),
-            (WeightValues::Int8 { values, scales }, _) => int8(cpu, inputs, columns, &|row, to| {
-                for (to, value) in to.iter_mut().zip(&values[row * inputs..]) {
-                    // -128 has no place in a symmetric range, and its magnitude none in a signed byte.
-                    *to = (*value).max(-127) as u8;
-                }
-                scales[row]
-            }),
-            (WeightValues::Float(values), Precision::Int4) => {
-                int4(cpu, inputs, columns, &|row, block, to| {
-                    let from = row * inputs + block * INT4_BLOCK;
-                    int4_block(&values[from..from + to.len()], to)
-                })
-            }
-            (WeightValues::Int4 { packed, scales }, _) => int4(cpu, inputs, columns, &|row, block, to| {
-                let at = row * inputs + block * INT4_BLOCK;
-                for (pair, byte) in to.chunks_exact_mut(2).zip(&packed[at / 2..]) {
-                    pair.copy_from_slice(&[byte & 15, byte >> 4]);
-                }
-                scales[at / INT4_BLOCK]
-            }),
+        let mut weight = weight.quantised(precision);
+        if precision == Precision::Int4 {
+            // Only a matrix that does not fill blocks of int4 is still one of floats.
+            weight = weight.quantised(Precision::Int8);
+        }
+        match &weight.values {
+            WeightValues::Float(values) if precision == Precision::Bf16 => bf16(cpu, values, inputs, columns),
+            WeightValues::Float(values) => float(cpu, values, inputs, columns),
+            WeightValues::Int8 { values, scales } => int8(cpu, values, scales, inputs, columns),
+            WeightValues::Int4 { packed, scales } => int4(cpu, packed, scales, inputs, columns),
         }
     }
 }
@@ -138,59 +121,42 @@ fn bf16(cpu: &Cpu, values: &[f32], inputs: usize, columns: Columns) -> Panels {
     Panels::Bf16(panels)
 }
 
-/// `read` writes the integers of a row and returns its scale.
-fn int8(
-    cpu: &Cpu,
-    inputs: usize,
-    columns: Columns,
-    read: &(dyn Fn(usize, &mut [u8]) -> f32 + Sync),
-) -> Panels {
+fn int8(cpu: &Cpu, integers: &[i8], scales: &[f32], inputs: usize, columns: Columns) -> Panels {
     let panels = columns.panels();
-    let len = int8_inputs(inputs) * COLUMNS;
-    let mut values = Memory::zeros::<i8>(panels * len);
-    let mut scales = Memory::zeros::<f32>(panels * COLUMNS);
-    split(cpu, panels, values.as_mut_slice::<u8>(), scales.as_mut_slice::<f32>(), &|panel, to, scales| {
-        let mut integers = vec![0; inputs];
+    let mut values = Memory::zeros::<i8>(panels * int8_inputs(inputs) * COLUMNS);
+    let mut offsets = Memory::zeros::<i32>(panels * COLUMNS);
+    let offset = int8_form(cpu.isa()) == Form::Offset;
+    split(cpu, panels, values.as_mut_slice::<i8>(), offsets.as_mut_slice::<i32>(), &|panel, to, offsets| {
         for (column, row) in columns.rows(panel) {
-            scales[column] = read(row, &mut integers);
+            let integers = &integers[row * inputs..(row + 1) * inputs];
             for (input, value) in integers.iter().enumerate() {
-                to[(input / 4 * COLUMNS + column) * 4 + input % 4] = *value;
+                // -128 has no place in a symmetric range, and its magnitude none in a signed byte.
+                to[(input / 4 * COLUMNS + column) * 4 + input % 4] = (*value).max(-127);
+            }
+            if offset {
+                offsets[column] =
+                    -128 * integers.iter().map(|value| i32::from((*value).max(-127))).sum::<i32>();
             }
         }
     });
-    let mut offsets = Memory::zeros::<i32>(panels * COLUMNS);
-    if int8_form(cpu.isa()) == Form::Offset {
-        let values = values.as_slice::<i8>();
-        split(cpu, panels, offsets.as_mut_slice::<i32>(), &mut [(); 0], &|panel, to, _| {
-            for (at, value) in values[panel * len..(panel + 1) * len].iter().enumerate() {
-                to[at / 4 % COLUMNS] -= 128 * i32::from(*value);
-            }
-        });
-    }
-    Panels::Int8 { values, scales, offsets }
+    Panels::Int8 { values, scales: columns.spread(scales), offsets }
 }
 
-/// `read` writes the integers plus 8 of a row's block (as many as the row has) and returns its scale.
-fn int4(
-    cpu: &Cpu,
-    inputs: usize,
-    columns: Columns,
-    read: &(dyn Fn(usize, usize, &mut [u8]) -> f32 + Sync),
-) -> Panels {
+fn int4(cpu: &Cpu, packed: &[u8], block_scales: &[f32], inputs: usize, columns: Columns) -> Panels {
     let panels = columns.panels();
-    let blocks = inputs.div_ceil(INT4_BLOCK);
-    let mut values = Memory::zeros::<u8>(panels * blocks * INT4_BLOCK * COLUMNS / 2);
+    let blocks = inputs / INT4_BLOCK;
+    let mut values = Memory::zeros::<u8>(panels * inputs * COLUMNS / 2);
     let mut scales = Memory::zeros::<f32>(panels * blocks * COLUMNS);
     split(cpu, panels, values.as_mut_slice::<u8>(), scales.as_mut_slice::<f32>(), &|panel, to, scales| {
-        let mut integers = [0; INT4_BLOCK];
         for (column, row) in columns.rows(panel) {
-            for block in 0..blocks {
-                let from = block * INT4_BLOCK;
-                let integers = &mut integers[..INT4_BLOCK.min(inputs - from)];
-                scales[block * COLUMNS + column] = read(row, block, integers);
-                for (input, value) in (from..).zip(integers) {
-                    to[(input / 4 * 16 + column % 16) * 4 + input % 4] |= *value << (column / 16 * 4);
-                }
+            let shift = column / 16 * 4;
+            let bytes = &packed[row * inputs / 2..(row + 1) * inputs / 2];
+            for (input, value) in bytes.iter().flat_map(|pair| [pair & 15, pair >> 4]).enumerate() {
+                to[(input / 4 * 16 + column % 16) * 4 + input % 4] |= value << shift;
+            }
+            for (to, scale) in scales[column..].iter_mut().step_by(COLUMNS).zip(&block_scales[row * blocks..])
+            {
+                *to = *scale;
             }
         }
     });

@@ -65,7 +65,7 @@ impl Prepared {
     pub(super) fn writer(&mut self, form: Form, inputs: usize, count: usize) -> Writer {
         let padded = count.next_multiple_of(MAX_ROWS);
         self.stride = stride(form, inputs);
-        self.blocks = if form == Form::Blocks { inputs.div_ceil(INT4_BLOCK) } else { 0 };
+        self.blocks = if form == Form::Blocks { inputs / INT4_BLOCK } else { 0 };
         if form == Form::Float {
             self.values.grow::<f32>(padded * self.stride);
         } else {
@@ -157,7 +157,7 @@ impl Writer {
             let to = std::slice::from_raw_parts_mut(self.values.add(at * self.stride), inputs);
             let flip = if what.form == Form::Offset { 0x80 } else { 0 };
             *self.scales.add(at) = quantise(what.isa, x, to, flip);
-            for (block, values) in to.chunks(INT4_BLOCK).take(self.blocks).enumerate() {
+            for (block, values) in to.chunks_exact(INT4_BLOCK).take(self.blocks).enumerate() {
                 let sum: i32 = values.iter().map(|value| i32::from(*value as i8)).sum();
                 *self.block_sums.add(at * self.blocks + block) = -8 * sum;
             }

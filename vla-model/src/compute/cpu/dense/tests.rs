@@ -1,4 +1,5 @@
 //! Every kernel against the definition of a layer, in f64.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
 
@@ -20,34 +21,13 @@ fn values(seed: u64, len: usize) -> Vec<f32> {
 }
 
 /// The numbers that a layer multiplies by, which are not those that it was given.
-fn kept(weight: &Weight<'_>, precision: Precision) -> Vec<f64> {
-    let inputs = weight.inputs;
-    match (&weight.values, precision) {
-        (WeightValues::Float(values), Precision::F32) => values.iter().map(|x| f64::from(*x)).collect(),
-        (WeightValues::Float(values), Precision::Bf16) => {
-            values.iter().map(|x| half::bf16::from_f32(*x).to_f64()).collect()
-        }
-        (WeightValues::Float(values), precision) => {
-            let (run, top) = if precision == Precision::Int8 { (inputs, 127.0) } else { (INT4_BLOCK, 7.0) };
-            let rows = values.chunks(inputs).flat_map(|row| row.chunks(run));
-            rows.flat_map(|run| {
-                let largest = run.iter().fold(0.0_f32, |top, x| top.max(x.abs()));
-                let scale = f64::from(largest / top);
-                let factor = if largest > 0.0 { top / largest } else { 0.0 };
-                run.iter().map(move |x| f64::from((x * factor).round_ties_even()) * scale)
-            })
-            .collect()
-        }
-        (WeightValues::Int8 { values, scales }, _) => {
-            values.iter().enumerate().map(|(at, x)| f64::from(*x) * f64::from(scales[at / inputs])).collect()
-        }
-        (WeightValues::Int4 { packed, scales }, _) => (0..weight.outputs * inputs)
-            .map(|at| {
-                let integer = i32::from(packed[at / 2] >> (4 * (at % 2)) & 15) - 8;
-                f64::from(integer) * f64::from(scales[at / INT4_BLOCK])
-            })
-            .collect(),
+fn kept(weight: Weight<'_>, precision: Precision) -> Vec<f32> {
+    let mut weight = weight.quantised(precision);
+    if precision == Precision::Int4 {
+        weight = weight.quantised(Precision::Int8);
     }
+    let rounded = |x: &f32| if precision == Precision::Bf16 { half::bf16::from_f32(*x).to_f32() } else { *x };
+    weight.to_floats().iter().map(rounded).collect()
 }
 
 fn normed(norm: &Norm, row: &mut [f64]) {
@@ -80,7 +60,7 @@ fn by_definition(
     residual: Option<&[f32]>,
 ) -> Vec<(f64, f64)> {
     let (inputs, outputs) = (spec.weight.inputs, spec.weight.outputs);
-    let weights = kept(&spec.weight, spec.precision);
+    let weights = kept(spec.weight.clone(), spec.precision);
     let width = if spec.activation == Activation::SiluGated { outputs / 2 } else { outputs };
     let quantised = matches!(spec.weight.values, WeightValues::Int8 { .. } | WeightValues::Int4 { .. })
         || matches!(spec.precision, Precision::Int8 | Precision::Int4);
@@ -100,8 +80,8 @@ fn by_definition(
         let sum = |out: usize| {
             let weights = &weights[out * inputs..(out + 1) * inputs];
             let bias = spec.bias.as_ref().map_or(0.0, |bias| f64::from(bias[out]));
-            let sum: f64 = row.iter().zip(weights).map(|(a, b)| a * b).sum();
-            let magnitude: f64 = row.iter().zip(weights).map(|(a, b)| (a * b).abs()).sum();
+            let sum: f64 = row.iter().zip(weights).map(|(a, b)| a * f64::from(*b)).sum();
+            let magnitude: f64 = row.iter().zip(weights).map(|(a, b)| (a * f64::from(*b)).abs()).sum();
             (sum + bias, magnitude + bias.abs())
         };
         for out in 0..width {
