@@ -6,8 +6,10 @@ mod dense;
 mod finish;
 mod isa;
 mod kernels;
+mod lanes;
 mod memory;
 mod pack;
+mod peak;
 mod pool;
 mod prepare;
 mod reference;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 pub(crate) use buffer::Buffer;
 pub(crate) use dense::DenseLayer;
 pub use isa::Isa;
+pub(crate) use peak::{Peak, float as float_peak, int8 as int8_peak};
 pub(crate) use reference::{ConvLayer, attention, max_pool, norm};
 
 /// The processor: its threads and what it can do.
