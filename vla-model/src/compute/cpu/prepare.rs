@@ -5,14 +5,18 @@
 #![allow(unsafe_code, reason = "functions compiled for an instruction set that was looked up before")]
 
 use super::Isa;
-use super::activate::ROUND;
+
 use super::isa::isa_call;
-use super::kernels::MAX_ROWS;
+use super::kernels::{Left, MAX_ROWS};
+use super::lanes::ROUND;
 use super::memory::Memory;
 use crate::compute::weight::INT4_BLOCK;
 use crate::compute::{Norm, NormKind};
 
 const LANES: usize = 16;
+/// Bytes in a row of a tile register, and rows of it.
+const TILE_BYTES: usize = 64;
+const TILE_ROWS: usize = 16;
 
 /// What a kernel wants its rows to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(super) enum Form {
     Float,
     /// Integers in -127..=127.
     Signed,
+    /// The same, cut for tile registers: 64 inputs of sixteen rows, then the next 64 of these rows.
+    Tiles,
     /// The same plus 128, for instructions that multiply unsigned by signed.
     Offset,
     /// Integers in -127..=127, and for each block of 32 of them -8 times their sum, which takes the
@@ -47,14 +53,17 @@ pub(super) struct Prepared {
     /// `blocks` for each row.
     block_sums: Memory,
     /// Values from one row to the next.
-    pub(super) stride: usize,
+    stride: usize,
     /// Blocks in a row.
     pub(super) blocks: usize,
 }
 
 /// Values from one prepared row to the next: whole cache lines, an odd number of them, lest the rows of a
-/// tile compete for one set of the cache.
+/// tile compete for one set of the cache. ([`Form::Tiles`] has no rows: that many values in each.)
 pub(super) fn stride(form: Form, inputs: usize) -> usize {
+    if form == Form::Tiles {
+        return inputs.next_multiple_of(TILE_BYTES);
+    }
     let size = if form == Form::Float { size_of::<f32>() } else { 1 };
     ((inputs * size).div_ceil(64) | 1) * 64 / size
 }
@@ -82,14 +91,14 @@ impl Prepared {
         }
     }
 
-    /// Rows `from..`, f32.
-    pub(super) fn floats(&self, from: usize) -> &[f32] {
-        &self.values.as_slice()[from * self.stride..]
+    /// Rows `from..from + rows`, f32.
+    pub(super) fn floats(&self, from: usize, rows: usize) -> Left<'_, f32> {
+        Left { rows, values: &self.values.as_slice()[from * self.stride..], stride: self.stride }
     }
 
-    /// Rows `from..`, integers.
-    pub(super) fn integers(&self, from: usize) -> &[i8] {
-        &self.values.as_slice()[from * self.stride..]
+    /// Rows `from..from + rows`, integers.
+    pub(super) fn integers(&self, from: usize, rows: usize) -> Left<'_, i8> {
+        Left { rows, values: &self.values.as_slice()[from * self.stride..], stride: self.stride }
     }
 
     /// The scales of rows `from..`.
@@ -123,12 +132,18 @@ impl Writer {
     ///
     /// # Safety
     /// The [`Prepared`] lives, has room for row `at` in this form, and nobody else uses that row now.
-    pub(super) unsafe fn write(&self, what: &What<'_>, from: usize, at: usize, scratch: &mut Memory) {
+    pub(super) unsafe fn write(&self, what: &What<'_>, from: usize, at: usize, scratch: &mut Scratch) {
         let inputs = what.inputs;
-        scratch.grow::<f32>(2 * inputs);
-        let (filled, normed) = scratch.as_mut_slice::<f32>().split_at_mut(inputs);
+        let Scratch { floats, integers } = scratch;
+        floats.grow::<f32>(2 * inputs);
+        integers.grow::<u8>(inputs);
+        let (filled, normed) = floats.as_mut_slice::<f32>().split_at_mut(inputs);
         let x = match what.source {
-            Source::Rows(rows) => &rows[(from + at) * inputs..(from + at + 1) * inputs],
+            Source::Rows(rows) => {
+                let (row, next) = rows[(from + at) * inputs..].split_at(inputs);
+                prefetch(&next[..inputs.min(next.len())]);
+                row
+            }
             Source::Fill(fill) => {
                 fill(from + at, filled);
                 filled
@@ -152,6 +167,21 @@ impl Writer {
             }
             None => x,
         };
+        if what.form == Form::Tiles {
+            let integers = &mut integers.as_mut_slice::<u8>()[..inputs];
+            let scale = quantise(what.isa, x, integers, 0);
+            let block = at / TILE_ROWS * TILE_ROWS * self.stride + at % TILE_ROWS * TILE_BYTES;
+            for (piece, values) in integers.chunks(TILE_BYTES).enumerate() {
+                let to = block + piece * TILE_ROWS * TILE_BYTES;
+                // SAFETY: the row's part of each tile is inside and ours.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(values.as_ptr(), self.values.add(to), values.len());
+                }
+            }
+            // SAFETY: as above.
+            unsafe { *self.scales.add(at) = scale };
+            return;
+        }
         // SAFETY: the row is inside and ours.
         unsafe {
             let to = std::slice::from_raw_parts_mut(self.values.add(at * self.stride), inputs);
@@ -163,6 +193,27 @@ impl Writer {
             }
         }
     }
+}
+
+/// One row on its way.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    floats: Memory,
+    integers: Memory,
+}
+
+/// Asks for memory that is about to be read: rows are too short for the processor to see the pattern.
+fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(16) {
+        // SAFETY: a hint, on memory that exists.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
 }
 
 /// What is made of which rows.
