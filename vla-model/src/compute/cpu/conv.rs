@@ -4,14 +4,23 @@
 //! up once.
 #![allow(unsafe_code, reason = "a function compiled for an instruction set that was looked up before")]
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::dense::DenseLayer;
 use super::elementwise::for_rows;
 use super::isa::isa_call;
+use super::memory::Memory;
 use super::prepare::{Source, factor_and_scale, largest, round};
 use super::{Buffer, Cpu, Isa};
 use crate::compute::{ConvSpec, DenseSpec, Maps};
+
+/// Runs with fewer values than this are joined before they are rounded, in whole vectors.
+const SHORT_RUN: usize = 64;
+
+thread_local! {
+    static JOINED: RefCell<Memory> = RefCell::default();
+}
 
 #[derive(Debug)]
 pub(crate) struct ConvLayer {
@@ -81,6 +90,15 @@ impl ConvLayer {
                 top = pixels.iter().fold(top, |top: u32, pixel| top.max(pixel.to_bits()));
             });
             let (factor, scale) = factor_and_scale(f32::from_bits(top));
+            if self.kernel * channels < SHORT_RUN {
+                JOINED.with_borrow_mut(|joined| {
+                    joined.grow::<f32>(to.len());
+                    let joined = &mut joined.as_mut_slice()[..to.len()];
+                    floats(at, joined);
+                    round(cpu.isa(), joined, factor, to, flip);
+                });
+                return scale;
+            }
             window(at).runs(|places, run| {
                 let to = &mut to[places.start * channels..places.end * channels];
                 match run {
