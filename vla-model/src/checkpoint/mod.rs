@@ -35,6 +35,7 @@ pub mod work;
 use std::path::{Path, PathBuf};
 
 pub use act::ActConfig;
+pub use card::Card;
 pub use config::{Camera, CommonConfig, Normalisation, PolicyConfig};
 pub use error::CheckpointError;
 pub use header::Dtype;

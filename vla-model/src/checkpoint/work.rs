@@ -39,18 +39,19 @@ pub struct Need {
     pub traffic_bytes: u64,
 }
 
-fn matrix(rows: usize, inputs: usize, outputs: usize) -> u64 {
-    2 * product(&[rows, inputs, outputs])
+fn matrix(rows: usize, inputs: usize, outputs: usize) -> f64 {
+    2.0 * product(&[rows, inputs, outputs])
 }
 
 /// Scores and weighted sums, `width` over all heads.
-fn attention(queries: usize, keys: usize, width: usize) -> u64 {
-    4 * product(&[queries, keys, width])
+fn attention(queries: usize, keys: usize, width: usize) -> f64 {
+    4.0 * product(&[queries, keys, width])
 }
 
-/// Saturating, since a configuration may name any sizes.
-fn product(sizes: &[usize]) -> u64 {
-    sizes.iter().fold(1, |product: u64, &size| product.saturating_mul(size as u64))
+/// In floating point, since a configuration may name sizes whose product no integer holds; casts back
+/// saturate.
+fn product(sizes: &[usize]) -> f64 {
+    sizes.iter().map(|&size| size as f64).product()
 }
 
 /// The stages of a chunk.
@@ -77,16 +78,16 @@ fn smolvla(config: &SmolVlaConfig) -> Vec<Stage> {
     let (patches, width) = (sizes.patches(), sizes.vision_hidden);
     let vision_layer = matrix(patches, width, 4 * width)
         + attention(patches, patches, width)
-        + 2 * matrix(patches, width, sizes.vision_mlp);
+        + 2.0 * matrix(patches, width, sizes.vision_mlp);
     let vision = matrix(patches, 3 * sizes.patch_size * sizes.patch_size, width)
-        + sizes.vision_layers as u64 * vision_layer
+        + sizes.vision_layers as f64 * vision_layer
         + matrix(patches, width, sizes.hidden);
 
     let tokens = prefix_tokens(config);
     let (query, key) = (sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim);
     let prefix_layer = matrix(tokens, sizes.hidden, 2 * query + 2 * key)
         + attention(tokens, tokens, query)
-        + 3 * matrix(tokens, sizes.hidden, sizes.mlp);
+        + 3.0 * matrix(tokens, sizes.hidden, sizes.mlp);
 
     let (actions, hidden) = (config.common.chunk_size, sizes.expert_hidden);
     let expert_layer = |at: usize| {
@@ -95,29 +96,29 @@ fn smolvla(config: &SmolVlaConfig) -> Vec<Stage> {
         } else {
             matrix(tokens, key, 2 * key) + attention(actions, tokens, query)
         };
-        mixing + matrix(actions, hidden, 2 * query) + 3 * matrix(actions, hidden, sizes.expert_mlp)
+        mixing + matrix(actions, hidden, 2 * query) + 3.0 * matrix(actions, hidden, sizes.expert_mlp)
     };
-    let step = (0..sizes.expert_layers).map(expert_layer).sum::<u64>()
-        + 2 * matrix(actions, config.max_action_dim, hidden)
+    let step = (0..sizes.expert_layers).map(expert_layer).sum::<f64>()
+        + 2.0 * matrix(actions, config.max_action_dim, hidden)
         + matrix(actions, 3 * hidden, hidden);
     vec![
         Stage {
             name: "vision tower and connector, one camera",
-            flops: vision,
+            flops: vision as u64,
             passes: config.common.cameras.len(),
             modules: &["vision tower", "connector"],
             batched: true,
         },
         Stage {
             name: "prefix",
-            flops: sizes.layers as u64 * prefix_layer,
+            flops: (sizes.layers as f64 * prefix_layer) as u64,
             passes: 1,
             modules: &["text layers"],
             batched: false,
         },
         Stage {
             name: "step of the action expert",
-            flops: step,
+            flops: step as u64,
             passes: config.num_steps,
             modules: &["action expert", "projections"],
             batched: false,
@@ -136,7 +137,7 @@ fn last_map(height: usize, width: usize) -> (usize, usize) {
     (shrink(height), shrink(width))
 }
 
-fn backbone_flops(tensors: &Tensors, height: usize, width: usize) -> u64 {
+fn backbone_flops(tensors: &Tensors, height: usize, width: usize) -> f64 {
     // Pixels of each layer's output: conv1, then the four stages, the first behind the pooling.
     let mut pixels = vec![halved(height) * halved(width)];
     let (mut h, mut w) = (halved(height), halved(width));
@@ -156,9 +157,9 @@ fn backbone_flops(tensors: &Tensors, height: usize, width: usize) -> u64 {
             if !convolution {
                 return None;
             }
-            Some(2 * product(&[*pixels.get(at)?, tensor.count()]))
+            Some(2.0 * product(&[*pixels.get(at)?, tensor.count()]))
         })
-        .fold(0, u64::saturating_add)
+        .sum()
 }
 
 fn act(config: &ActConfig, tensors: &Tensors) -> Vec<Stage> {
@@ -178,12 +179,12 @@ fn act(config: &ActConfig, tensors: &Tensors) -> Vec<Stage> {
     let channels = tensors
         .shape("model.encoder_img_feat_input_proj.weight")
         .map_or(0, |shape| shape.iter().skip(1).product());
-    let feed_forward = |rows| 2 * matrix(rows, dim, config.dim_feedforward);
+    let feed_forward = |rows| 2.0 * matrix(rows, dim, config.dim_feedforward);
     let encoder = matrix(pixels, channels, dim)
-        + config.n_encoder_layers as u64
+        + config.n_encoder_layers as f64
             * (matrix(tokens, dim, 4 * dim) + attention(tokens, tokens, dim) + feed_forward(tokens));
     let chunk = common.chunk_size;
-    let decoder = config.n_decoder_layers as u64
+    let decoder = config.n_decoder_layers as f64
         * (matrix(chunk, dim, 6 * dim)
             + attention(chunk, chunk, dim)
             + matrix(tokens, dim, 2 * dim)
@@ -193,16 +194,13 @@ fn act(config: &ActConfig, tensors: &Tensors) -> Vec<Stage> {
     let mut stages = Vec::new();
     if let Some(camera) = common.cameras.first() {
         // One backbone for all; where cameras differ in size, the mean.
-        let all: u64 = common
-            .cameras
-            .iter()
-            .map(|camera| backbone_flops(tensors, camera.height, camera.width))
-            .fold(0, u64::saturating_add);
+        let all: f64 =
+            common.cameras.iter().map(|camera| backbone_flops(tensors, camera.height, camera.width)).sum();
         let same =
             common.cameras.iter().all(|other| (other.height, other.width) == (camera.height, camera.width));
         stages.push(Stage {
             name: if same { "image backbone, one camera" } else { "image backbone, mean of the cameras" },
-            flops: all / common.cameras.len() as u64,
+            flops: (all / common.cameras.len() as f64) as u64,
             passes: common.cameras.len(),
             modules: &["image backbone"],
             batched: true,
@@ -210,12 +208,18 @@ fn act(config: &ActConfig, tensors: &Tensors) -> Vec<Stage> {
     }
     stages.push(Stage {
         name: "encoder",
-        flops: encoder,
+        flops: encoder as u64,
         passes: 1,
         modules: &["encoder", "projections"],
         batched: false,
     });
-    stages.push(Stage { name: "decoder", flops: decoder, passes: 1, modules: &["decoder"], batched: false });
+    stages.push(Stage {
+        name: "decoder",
+        flops: decoder as u64,
+        passes: 1,
+        modules: &["decoder"],
+        batched: false,
+    });
     stages
 }
 
@@ -231,14 +235,14 @@ fn buffers(config: &PolicyConfig) -> u64 {
             let tokens = prefix_tokens(config);
             let prefix = product(&[tokens, 3 * sizes.hidden + 2 * key + 2 * sizes.mlp]);
             let cache = product(&[tokens, 2 * key, sizes.layers]);
-            4 * (vision.max(prefix) + cache)
+            (4.0 * (vision.max(prefix) + cache)) as u64
         }
         PolicyConfig::Act(config) => {
             let common = &config.common;
             // Two maps behind the first convolution, which has 64 channels.
             let map = |height: usize, width: usize| product(&[2 * 64, halved(height), halved(width)]);
-            let maps: u64 = common.cameras.iter().map(|camera| map(camera.height, camera.width)).sum();
-            4 * maps
+            let maps: f64 = common.cameras.iter().map(|camera| map(camera.height, camera.width)).sum();
+            (4.0 * maps) as u64
         }
     }
 }
@@ -266,7 +270,7 @@ pub fn needs(config: &PolicyConfig, tensors: &Tensors, stages: &[Stage]) -> Vec<
                     // Stays on disk: only the rows of the instruction are read.
                     Role::Table | Role::Unused => 0,
                 };
-                memory_bytes += bytes;
+                memory_bytes = memory_bytes.saturating_add(bytes);
                 for stage in stages.iter().filter(|stage| stage.modules.contains(&part.module)) {
                     let passes = if stage.batched { 1 } else { stage.passes as u64 };
                     traffic_bytes = traffic_bytes.saturating_add(passes.saturating_mul(bytes));
