@@ -27,7 +27,7 @@ use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::compute::Precision;
 use reflexarc_vla_model::device::DeviceChoice;
-use reflexarc_vla_model::goal::policy::GoalPolicy;
+use reflexarc_vla_model::goal::policy::{CpuOptions, GoalPolicy};
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::phrasing::{self, Split};
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
@@ -224,13 +224,15 @@ fn main() -> Result<()> {
         "f32" => Precision::F32,
         _ => Precision::Int8,
     });
+    // Each thread's episodes have one core for themselves.
+    let cpu = CpuOptions { precision, threads: 1 };
     let policy = || match arguments.ablation {
         Ablation::RandomWeights | Ablation::Expert => {
             GoalPolicy::random(1, device).context("cannot make random weights")
         }
         _ => std::fs::read(&arguments.model)
             .map_err(anyhow::Error::from)
-            .and_then(|bytes| Ok(GoalPolicy::from_bytes(&bytes, device, precision)?))
+            .and_then(|bytes| Ok(GoalPolicy::from_bytes(&bytes, device, cpu)?))
             .with_context(|| format!("cannot load the model {}", arguments.model.display())),
     };
     let first = policy()?;
@@ -313,7 +315,7 @@ fn print_peaks(summary: &Summary) {
     }
 }
 
-/// Runs the episodes on several threads; each thread's model has one core for itself.
+/// Runs the episodes on several threads.
 fn run_all(
     arguments: &Arguments,
     policy: &(impl Fn() -> Result<GoalPolicy> + Sync),
@@ -322,7 +324,6 @@ fn run_all(
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<EpisodeResult>> = Mutex::new(Vec::new());
     let work = || -> Result<()> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         let timed = Timed { policy: policy()?, latency: Arc::clone(&latency) };
         let policy = Arc::new(Mutex::new(timed));
         loop {
@@ -335,7 +336,7 @@ fn run_all(
                 Ablation::Expert => Decider::Expert,
                 _ => Decider::Policy(Box::new(Lent(Arc::clone(&policy)))),
             };
-            let result = pool.install(|| episode::run(&episode, decider))?;
+            let result = episode::run(&episode, decider)?;
             let mut results = results.lock().map_err(|_| anyhow!("another episode panicked"))?;
             results.push(result);
             let done = results.len();
