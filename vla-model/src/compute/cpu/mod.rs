@@ -3,7 +3,9 @@
 mod activate;
 mod attention;
 mod buffer;
+mod conv;
 mod dense;
+mod elementwise;
 mod finish;
 mod isa;
 mod kernels;
@@ -11,6 +13,7 @@ mod memory;
 mod pack;
 mod pool;
 mod prepare;
+#[cfg(test)]
 mod reference;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -19,9 +22,10 @@ use std::sync::Arc;
 
 pub(crate) use attention::attention;
 pub(crate) use buffer::Buffer;
+pub(crate) use conv::{ConvLayer, max_pool};
 pub(crate) use dense::DenseLayer;
+pub(crate) use elementwise::{add_repeated, gather, norm, turn};
 pub use isa::Isa;
-pub(crate) use reference::{ConvLayer, max_pool, norm};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]
