@@ -84,6 +84,11 @@ impl DenseLayer {
         self
     }
 
+    /// Whether rows are rounded to integers.
+    pub(super) fn rounds(&self) -> bool {
+        self.form != Form::Float
+    }
+
     /// Values in an output row.
     pub(crate) fn outputs(&self) -> usize {
         self.columns.width()

@@ -33,8 +33,13 @@ pub(super) enum Form {
 pub(crate) enum Source<'a> {
     /// Rows below each other.
     Rows(&'a [f32]),
-    /// A function that writes row `index`: patches of an image, say.
-    Fill(&'a (dyn Fn(usize, &mut [f32]) + Sync)),
+    /// Functions that write row `index`: windows of an image, say.
+    Fill {
+        /// As floats.
+        floats: &'a (dyn Fn(usize, &mut [f32]) + Sync),
+        /// As [`quantise`] would, given what to flip; returns the scale.
+        integers: &'a (dyn Fn(usize, &mut [u8], u8) -> f32 + Sync),
+    },
 }
 
 /// Rows ready for a kernel; kept from call to call for its memory.
@@ -129,19 +134,22 @@ impl Writer {
         let (filled, normed) = scratch.as_mut_slice::<f32>().split_at_mut(inputs);
         let x = match what.source {
             Source::Rows(rows) => &rows[(from + at) * inputs..(from + at + 1) * inputs],
-            Source::Fill(fill) => {
-                fill(from + at, filled);
+            // A norm wants the row as floats first.
+            Source::Fill { floats, .. } if what.norm.is_some() => {
+                floats(from + at, filled);
                 filled
             }
+            Source::Fill { .. } => &[],
         };
         if what.form == Form::Float {
             // SAFETY: the row is inside and ours.
             let to = unsafe {
                 std::slice::from_raw_parts_mut(self.values.cast::<f32>().add(at * self.stride), inputs)
             };
-            match what.norm {
-                Some(norm) => normalise(what.isa, norm, x, to),
-                None => to.copy_from_slice(x),
+            match (what.norm, what.source) {
+                (Some(norm), _) => normalise(what.isa, norm, x, to),
+                (None, Source::Rows(_)) => to.copy_from_slice(x),
+                (None, Source::Fill { floats, .. }) => floats(from + at, to),
             }
             return;
         }
@@ -156,7 +164,10 @@ impl Writer {
         unsafe {
             let to = std::slice::from_raw_parts_mut(self.values.add(at * self.stride), inputs);
             let flip = if what.form == Form::Offset { 0x80 } else { 0 };
-            *self.scales.add(at) = quantise(what.isa, x, to, flip);
+            *self.scales.add(at) = match what.source {
+                Source::Fill { integers, .. } if what.norm.is_none() => integers(from + at, to, flip),
+                _ => quantise(what.isa, x, to, flip),
+            };
             for (block, values) in to.chunks_exact(INT4_BLOCK).take(self.blocks).enumerate() {
                 let sum: i32 = values.iter().map(|value| i32::from(*value as i8)).sum();
                 *self.block_sums.add(at * self.blocks + block) = -8 * sum;
@@ -223,21 +234,44 @@ pub(super) fn quantise(isa: Isa, x: &[f32], to: &mut [u8], flip: u8) -> f32 {
 
 #[inline(always)]
 fn quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32 {
-    let top = largest(x);
-    if !top.is_finite() || top < 1e-30 {
-        to.fill(flip);
-        return if top.is_finite() { 0.0 } else { f32::NAN };
+    let (factor, scale) = factor_and_scale(largest_body(x));
+    round_body(x, factor, to, flip);
+    scale
+}
+
+/// What to multiply values by before rounding, and the scale, when `top` is the largest magnitude.
+pub(super) fn factor_and_scale(top: f32) -> (f32, f32) {
+    if top < 1e-30 {
+        (0.0, 0.0)
+    } else if top.is_finite() {
+        (127.0 / top, top / 127.0)
+    } else {
+        (0.0, f32::NAN)
     }
-    let factor = 127.0 / top;
+}
+
+/// `to = round(x · factor)` as [`quantise`] does it; zeros for a factor of zero.
+pub(super) fn round(isa: Isa, x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
+    isa_call!(isa, round_body(x: &[f32], factor: f32, to: &mut [u8], flip: u8) -> ());
+}
+
+#[inline(always)]
+fn round_body(x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
+    if factor == 0.0 {
+        return to.fill(flip);
+    }
     for (to, x) in to.iter_mut().zip(x) {
         *to = (x * factor + ROUND).to_bits() as u8 ^ flip;
     }
-    top / 127.0
 }
 
 /// The largest magnitude; NaN or infinity when one is there. As bits, magnitudes sort as integers do.
+pub(super) fn largest(isa: Isa, x: &[f32]) -> f32 {
+    isa_call!(isa, largest_body(x: &[f32]) -> f32)
+}
+
 #[inline(always)]
-pub(super) fn largest(x: &[f32]) -> f32 {
+fn largest_body(x: &[f32]) -> f32 {
     const MAGNITUDE: u32 = 0x7FFF_FFFF;
     let mut lanes = [0; LANES];
     let (runs, rest) = x.as_chunks::<LANES>();
