@@ -11,11 +11,11 @@ use super::dense::DenseLayer;
 use super::elementwise::for_rows;
 use super::isa::isa_call;
 use super::memory::Memory;
-use super::prepare::{Source, factor_and_scale, largest, round};
+use super::prepare::{Source, factor_and_scale, largest, quantise, round};
 use super::{Buffer, Cpu, Isa};
 use crate::compute::{ConvSpec, DenseSpec, Maps};
 
-/// Runs with fewer values than this are joined before they are rounded, in whole vectors.
+/// Windows with shorter runs than this are joined before they are looked at, in whole vectors.
 const SHORT_RUN: usize = 64;
 
 thread_local! {
@@ -67,7 +67,8 @@ impl ConvLayer {
             kernel: self.kernel,
             padding: self.padding,
         };
-        let mut tops = Buffer::unfilled(if self.dense.rounds() { input.rows.count } else { 0 });
+        let short = self.kernel * channels < SHORT_RUN;
+        let mut tops = Buffer::unfilled(if self.dense.rounds() && !short { input.rows.count } else { 0 });
         for_rows(cpu, tops.as_mut_slice(), 1, channels, &|first, tops| {
             let pixels = values[first * channels..].chunks_exact(channels);
             tops.iter_mut().zip(pixels).for_each(|(top, pixel)| *top = largest(cpu.isa(), pixel));
@@ -83,6 +84,14 @@ impl ConvLayer {
             });
         };
         let integers = |at: usize, to: &mut [u8], flip: u8| {
+            if short {
+                return JOINED.with_borrow_mut(|joined| {
+                    joined.grow::<f32>(to.len());
+                    let joined = &mut joined.as_mut_slice()[..to.len()];
+                    floats(at, joined);
+                    quantise(cpu.isa(), joined, to, flip)
+                });
+            }
             // Magnitudes sort as their bits do, NaN above all.
             let mut top = 0;
             window(at).runs(|places, run| {
@@ -90,15 +99,6 @@ impl ConvLayer {
                 top = pixels.iter().fold(top, |top: u32, pixel| top.max(pixel.to_bits()));
             });
             let (factor, scale) = factor_and_scale(f32::from_bits(top));
-            if self.kernel * channels < SHORT_RUN {
-                JOINED.with_borrow_mut(|joined| {
-                    joined.grow::<f32>(to.len());
-                    let joined = &mut joined.as_mut_slice()[..to.len()];
-                    floats(at, joined);
-                    round(cpu.isa(), joined, factor, to, flip);
-                });
-                return scale;
-            }
             window(at).runs(|places, run| {
                 let to = &mut to[places.start * channels..places.end * channels];
                 match run {
