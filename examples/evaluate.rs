@@ -25,6 +25,7 @@ use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::chunk::Ahead;
+use reflexarc_vla_model::compute::Precision;
 use reflexarc_vla_model::device::DeviceChoice;
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::observation::Observation;
@@ -114,6 +115,9 @@ struct Arguments {
     /// Where to run the model.
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "gpu", "auto"])]
     device: String,
+    /// Numbers in which a CPU multiplies the model's matrices; the weights file's own by default.
+    #[arg(long, value_parser = ["f32", "int8"])]
+    precision: Option<String>,
     /// Writes the results here.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -216,11 +220,17 @@ fn main() -> Result<()> {
         "auto" => DeviceChoice::Auto,
         _ => DeviceChoice::Cpu,
     };
+    let precision = arguments.precision.as_deref().map(|numbers| match numbers {
+        "f32" => Precision::F32,
+        _ => Precision::Int8,
+    });
     let policy = || match arguments.ablation {
         Ablation::RandomWeights | Ablation::Expert => {
             GoalPolicy::random(1, device).context("cannot make random weights")
         }
-        _ => GoalPolicy::load(&arguments.model, device)
+        _ => std::fs::read(&arguments.model)
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| Ok(GoalPolicy::from_bytes(&bytes, device, precision)?))
             .with_context(|| format!("cannot load the model {}", arguments.model.display())),
     };
     let first = policy()?;

@@ -14,9 +14,9 @@ exec "${PYTHON:-python3}" -m lerobot.scripts.lerobot_train \
     --policy.type=act --policy.device=cpu --policy.push_to_hub=false \
     --policy.pretrained_backbone_weights=null \
     --policy.dim_model=128 --policy.n_heads=4 --policy.dim_feedforward=512 \
-    --policy.n_encoder_layers=2 --policy.n_vae_encoder_layers=2 \
+    --policy.n_encoder_layers=2 --policy.use_vae=false \
     --policy.chunk_size=20 --policy.n_action_steps=20 \
-    --policy.optimizer_lr=1e-4 --policy.optimizer_lr_backbone=1e-4 \
+    --policy.optimizer_lr=3e-4 --policy.optimizer_lr_backbone=1e-4 \
     --output_dir="$out" --job_name=pick-one --seed=1000 \
-    --batch_size=8 --steps=2500 --save_freq=500 --log_freq=50 --num_workers=1 \
+    --batch_size=4 --steps=3000 --save_freq=250 --log_freq=50 --num_workers=1 \
     --wandb.enable=false "$@"

@@ -2,7 +2,7 @@
 //! to reach for a point above the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,11 +18,9 @@ use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{
     Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
 };
-use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
-use reflexarc_vla_model::weights::{Quantisation, to_bytes};
 
 /// Each job wants its share of the processor: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -241,8 +239,8 @@ fn a_signal_brings_the_arm_to_rest() {
 
 #[test]
 fn truncated_weights_are_refused_in_words() {
-    let whole = GoalPolicy::random(3, DeviceChoice::Cpu).unwrap();
-    let bytes = to_bytes(whole.model(), Quantisation::Int8PerOutputChannel, &serde_json::json!({})).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vla-model/weights/goal.safetensors");
+    let bytes = std::fs::read(shipped).unwrap();
     let path: PathBuf =
         std::env::temp_dir().join(format!("reflexarc-{}-cut.safetensors", std::process::id()));
     std::fs::write(&path, &bytes).unwrap();

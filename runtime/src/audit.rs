@@ -1,20 +1,23 @@
-//! The audit: every token against the grammar, then every number against the world.
+//! The audit: every token against the grammar, then every number against the world; of a chunk, every
+//! action.
 //!
 //! It stands between the mind and the reflex and trusts nothing that the policy says about
 //! itself: the tokens are read again from the start, what they mean must be what the decision
 //! claims, and the target must be finite, inside the workspace, within the gripper's limits and
 //! reachable by the arm. A refused decision never becomes motion.
 //!
-//! Work per decision is bounded: at most [`SEQUENCE_MAX`](grammar::SEQUENCE_MAX) + 1 token
+//! Work per chunk is one pass over its values. Work per decision is bounded: at most [`SEQUENCE_MAX`](grammar::SEQUENCE_MAX) + 1 token
 //! checks, a dozen comparisons, and, for a target unlike the ones that were found reachable
 //! lately, one inverse kinematics solution with a bounded number of restarts.
 
 use nalgebra::{Isometry3, Translation3, UnitQuaternion, Vector3};
 use reflexarc_kinematics::ik::{self, IkOptions};
 use reflexarc_kinematics::{Chain, Joints};
+use reflexarc_vla_model::chunk::ActionChunk;
 use reflexarc_vla_model::decision::{Decision, Subtask, ToolTarget, Verdict};
 use reflexarc_vla_model::grammar::{self, Grammar};
 
+use crate::chunk::bounds::Bounds;
 use crate::config::Config;
 use crate::modes::Rule;
 
@@ -33,9 +36,9 @@ const REMEMBERED: usize = 32;
 pub struct Refusal {
     /// The rule that it broke.
     pub rule: Rule,
-    /// The token at fault, counted from 0; 0 where the fault is not in one token.
+    /// The token (or action) at fault, counted from 0; 0 where the fault is not in one.
     pub token: usize,
-    /// What was found, in the rule's unit (m, N, rad, ns; a count for the grammar).
+    /// What was found, in the rule's unit (m, N, rad, ns; a count for grammar and shape).
     pub found: f64,
     /// The bound that it should have kept to.
     pub bound: f64,
@@ -52,6 +55,9 @@ impl std::fmt::Display for Refusal {
             Rule::NonFinite => write!(f, "{name}: a number is {found}"),
             Rule::Time => write!(f, "{name}: answers {found} ns, asked about {bound} ns"),
             Rule::Workspace | Rule::Gripper => write!(f, "{name}: {found}, the bound is {bound}"),
+            Rule::Shape => write!(f, "{name}: {found}, expected {bound}"),
+            Rule::Position => write!(f, "{name}: action {token} asks for {found} rad, the limit is {bound}"),
+            Rule::Step => write!(f, "{name}: action {token} is {found} rad on, the joint can go {bound}"),
             Rule::Unreachable => write!(f, "{name}: {found} m off, {bound} m is allowed"),
         }
     }
@@ -78,6 +84,10 @@ pub struct AuditCounts {
     /// Times that the subtask became `done` although nothing had been lifted. Only a warning:
     /// the object may have been in the hand already.
     pub implausible: u64,
+    /// Values of passed chunks that lay a little outside a limit; they are executed at the limit.
+    pub clamped: u64,
+    /// Steps of passed chunks that are faster than a joint may go; they are followed more slowly.
+    pub fast_steps: u64,
     /// Inverse kinematics solutions needed; all other targets were near a remembered one.
     pub reach_solves: u64,
 }
@@ -92,6 +102,7 @@ pub struct Audit {
     high_m: [f64; 3],
     width_max_m: f64,
     force_max_n: f64,
+    velocity_scale: f64,
     reachable: [Option<([f64; 3], f64)>; REMEMBERED],
     oldest: usize,
     lifted: bool,
@@ -119,6 +130,7 @@ impl Audit {
             high_m: config.limits.workspace_max_m,
             width_max_m: config.robot.gripper_max_width_m,
             force_max_n: config.limits.grip_force_n,
+            velocity_scale: config.limits.speed_scale,
             reachable: [None; REMEMBERED],
             oldest: 0,
             lifted: false,
@@ -165,6 +177,28 @@ impl Audit {
             AuditVerdict::Refused(refusal) => self.count(refusal.rule),
         }
         verdict
+    }
+
+    /// The whole of it for a chunk: its shape, and every action against the joints and the gripper.
+    #[must_use]
+    pub fn chunk(&mut self, chunk: &ActionChunk, asked_ns: u64) -> AuditVerdict {
+        let bounds = Bounds {
+            limits: self.chain.limits(),
+            velocity_scale: self.velocity_scale,
+            width_max_m: self.width_max_m,
+        };
+        match bounds.check(chunk, asked_ns) {
+            Ok(excess) => {
+                self.counts.passed += 1;
+                self.counts.clamped += excess.clamped;
+                self.counts.fast_steps += excess.fast_steps;
+                AuditVerdict::Pass
+            }
+            Err(refusal) => {
+                self.count(refusal.rule);
+                AuditVerdict::Refused(refusal)
+            }
+        }
     }
 
     fn read_tokens(&mut self, decision: &Decision, asked_ns: u64) -> AuditVerdict {

@@ -54,6 +54,8 @@ pub struct Config {
     pub robot: RobotConfig,
     /// How often the two loops run.
     pub rates: RateConfig,
+    /// How action chunks are executed.
+    pub chunk: ChunkConfig,
     /// What is sensed, and how old it may be.
     pub senses: SenseConfig,
     /// What no command may exceed.
@@ -94,6 +96,30 @@ pub struct RateConfig {
     pub mind_hz: u32,
     /// Commands per second, a whole multiple of `mind_hz`.
     pub reflex_hz: u32,
+    /// Simulated time from an observation to what the policy says about it, ms; in lockstep only.
+    /// Absent: one period of the mind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lockstep_delay_ms: Option<u64>,
+}
+
+/// How the chunks of policies that speak in joint targets are executed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChunkConfig {
+    /// Actions per second of the data that the policy was trained on; checkpoints do not say.
+    pub rate_hz: f64,
+    /// Actions of a chunk to execute before the next one is asked for; 0: ask as often as `mind_hz` and
+    /// the policy's own pace allow. More saves computing, and reacts later.
+    pub execution_horizon: usize,
+    /// Oldest observation that an action may be about while it is executed, ms.
+    pub expiry_ms: u64,
+    /// Time in which the distance to a new chunk fades at the least, ms. Also how long braking before the
+    /// last action takes. More is smoother and follows the new chunk later.
+    pub blend_ms: u64,
+    /// The same at the most, for wide seams, ms; what is wider still is left to the limits.
+    pub blend_max_ms: u64,
+    /// Force limit of the gripper while a chunk is followed, N; actions only say its opening.
+    pub grip_force_n: f64,
 }
 
 /// What is sensed, and how old it may be before the robot holds.
@@ -191,7 +217,8 @@ pub struct LinkConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyConfig {
-    /// The weights file; absent: the command line must name one.
+    /// A weights file of the goal model, or the folder of a LeRobot checkpoint; absent: the command line
+    /// must name one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
     /// What the robot is told at the start; later messages on `instruction` replace it.
@@ -226,7 +253,20 @@ impl Default for RobotConfig {
 
 impl Default for RateConfig {
     fn default() -> Self {
-        Self { mind_hz: 60, reflex_hz: 240 }
+        Self { mind_hz: 60, reflex_hz: 240, lockstep_delay_ms: None }
+    }
+}
+
+impl Default for ChunkConfig {
+    fn default() -> Self {
+        Self {
+            rate_hz: 30.0,
+            execution_horizon: 0,
+            expiry_ms: 2000,
+            blend_ms: 200,
+            blend_max_ms: 1000,
+            grip_force_n: 20.0,
+        }
     }
 }
 
@@ -331,6 +371,13 @@ impl Config {
     #[must_use]
     pub fn ticks_per_decision(&self) -> u64 {
         u64::from(self.rates.reflex_hz / self.rates.mind_hz.max(1)).max(1)
+    }
+
+    /// Ticks from an observation to what the policy says about it, in lockstep.
+    #[must_use]
+    pub fn lockstep_delay_ticks(&self) -> u64 {
+        let ticks = |ms: u64| (ms * u64::from(self.rates.reflex_hz)).div_ceil(1000);
+        self.rates.lockstep_delay_ms.map_or_else(|| self.ticks_per_decision(), ticks)
     }
 
     /// Length of one reflex tick, s.

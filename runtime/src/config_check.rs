@@ -1,5 +1,6 @@
 //! What the values of a [`Config`] may be.
 
+use crate::chunk::MAX_ACTIONS;
 use crate::config::{Config, ConfigError, MAX_CAMERAS, MAX_DOF, MAX_PADS};
 
 fn ensure(
@@ -38,6 +39,7 @@ impl Config {
         self.validate_robot()?;
         self.validate_senses()?;
         self.validate_limits()?;
+        self.validate_chunk()?;
         let safety = &self.safety;
         within("safety.enable_timeout_ms", safety.enable_timeout_ms as f64, 20.0, 60_000.0)?;
         within("safety.estop_timeout_ms", safety.estop_timeout_ms as f64, 0.0, 60_000.0)?;
@@ -96,7 +98,27 @@ impl Config {
             "rates.reflex_hz",
             rates.reflex_hz,
             format!("a whole multiple of rates.mind_hz = {}", rates.mind_hz),
-        )
+        )?;
+        let delay_ms = rates.lockstep_delay_ms.unwrap_or(0);
+        ensure(delay_ms <= 10_000, "rates.lockstep_delay_ms", delay_ms, "at most 10000 ms")
+    }
+
+    fn validate_chunk(&self) -> Result<(), ConfigError> {
+        let chunk = &self.chunk;
+        within("chunk.rate_hz", chunk.rate_hz, 1.0, 200.0)?;
+        let horizon = chunk.execution_horizon;
+        ensure(
+            horizon <= MAX_ACTIONS,
+            "chunk.execution_horizon",
+            horizon,
+            format!("0 to {MAX_ACTIONS} actions"),
+        )?;
+        // A knot of the motion lives for four periods; something must be left to execute after that.
+        let shortest_ms = (8e3 / chunk.rate_hz).ceil();
+        within("chunk.expiry_ms", chunk.expiry_ms as f64, shortest_ms, 10_000.0)?;
+        within("chunk.blend_ms", chunk.blend_ms as f64, 10.0, 5_000.0)?;
+        within("chunk.blend_max_ms", chunk.blend_max_ms as f64, chunk.blend_ms as f64, 10_000.0)?;
+        within("chunk.grip_force_n", chunk.grip_force_n, 0.0, self.limits.grip_force_n)
     }
 
     fn validate_senses(&self) -> Result<(), ConfigError> {
@@ -170,7 +192,7 @@ mod tests {
         let sample = include_str!("../reflexarc.toml");
         assert_eq!(Config::parse(sample).unwrap(), Config::default());
         // Every key must be shown, also those that are absent by default.
-        for key in ["model =", "path ="] {
+        for key in ["model =", "path =", "lockstep_delay_ms ="] {
             assert!(sample.contains(key), "{key} is not in the sample");
         }
         for line in Config::default().to_toml().unwrap().lines() {
@@ -203,6 +225,7 @@ mod tests {
             ("[senses]\ncameras = []", "senses.cameras", "[]", "1 to 4 names"),
             ("[senses]\ncameras = [\"a\", \"a\"]", "senses.cameras", "a", "each name once"),
             ("[link]\nlisten = [\"7447\"]", "link.listen", "7447", "tcp/127.0.0.1:7447"),
+            ("[chunk]\nrate_hz = 30.0\nexpiry_ms = 100", "chunk.expiry_ms", "100", "from 267 to 10000"),
             ("[policy]\ninstruction = \" \"", "policy.instruction", " ", "1 to 512 bytes"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

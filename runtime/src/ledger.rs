@@ -29,9 +29,9 @@ pub struct TickRecord {
     pub skipped: u64,
     /// What the loop was doing.
     pub mode: Mode,
-    /// Age of the observation behind the decision in force, ns.
+    /// Age of the observation behind what is followed, ns.
     pub action_age_ns: Option<u64>,
-    /// The same, only in the first tick that followed the decision.
+    /// The same, only in the first tick that follows from the observation.
     pub observation_to_command_ns: Option<u64>,
     /// Whether a command was sent.
     pub commanded: bool,
@@ -44,6 +44,8 @@ pub struct TickRecord {
 pub enum ThoughtKind {
     /// A decision that may be followed.
     Act(Subtask),
+    /// A chunk of actions that may be executed.
+    Chunk,
     /// The policy says that it cannot be done.
     Infeasible(Infeasible),
     /// The audit refused the decision.
@@ -63,7 +65,7 @@ pub struct ThoughtRecord {
     pub model_ns: u64,
     /// How long the check of the tokens took, ns.
     pub token_audit_ns: u64,
-    /// How long the check against the world took, ns.
+    /// How long the check against the world, or of a chunk, took, ns.
     pub world_audit_ns: u64,
     /// Tokens decoded.
     pub tokens: u32,

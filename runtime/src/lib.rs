@@ -16,6 +16,7 @@
 //! | [`senses`] | newest values with their ages; what is refused and why; health |
 //! | [`mind`] | the policy, asked once per period |
 //! | [`audit`] | every token against the grammar, every number against the world |
+//! | [`chunk`] | action chunks → smooth joint motion |
 //! | [`modes`] | what the loop can be doing, with the diagram |
 //! | [`reflex`], [`motion`] | decision → smoothed target → joints, gripper, limits, workspace |
 //! | [`safety`] | the latched stop and the enable signal |
@@ -52,6 +53,7 @@
 //! ```
 
 pub mod audit;
+pub mod chunk;
 pub mod cli;
 pub mod clockwork;
 pub mod config;

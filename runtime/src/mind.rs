@@ -1,21 +1,23 @@
 //! The mind: one policy, asked once per period, audited, and never waited for.
 //!
 //! It knows nothing of the particular model. What it produces is a [`Thought`]: a decision that
-//! passed the audit, or the reason why there is none. Durations are measured for the ledger and
+//! or a chunk that passed the audit, or the reason why there is none. Durations are measured for the ledger and
 //! influence nothing.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use reflexarc_drivers::msg::{Goal, Header, StringMsg};
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
 use reflexarc_kinematics::Chain;
-use reflexarc_vla_model::chunk::Ahead;
+use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::decision::{Decision, Verdict};
 use reflexarc_vla_model::observation::{Camera, Observation, TACTILE_LEN, Tactile, ToolPose};
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
+use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
@@ -24,14 +26,16 @@ use crate::senses::Snapshot;
 /// Longest instruction taken from the link, bytes.
 pub const INSTRUCTION_MAX: usize = 512;
 
-/// What came of one period of the mind.
+/// What came of asking the policy once.
 #[derive(Clone, Debug)]
 pub enum Thought {
     /// A decision that passed the audit.
     Decided(Decision),
-    /// The audit refused the decision.
+    /// A chunk that passed the audit, under a number higher than that of the one before.
+    Planned(u64, Arc<ActionChunk>),
+    /// The audit refused the decision or the chunk.
     Refused(Refusal),
-    /// The policy gave no decision.
+    /// The policy gave neither.
     Failed(PolicyError),
 }
 
@@ -41,6 +45,7 @@ impl Thought {
     pub fn intent(&self) -> Intent<'_> {
         match self {
             Self::Decided(decision) => Intent::Follow(decision),
+            Self::Planned(number, chunk) => Intent::Execute(*number, chunk),
             Self::Refused(refusal) => Intent::Refused(refusal.rule),
             Self::Failed(_) => Intent::Failed,
         }
@@ -52,6 +57,7 @@ impl Thought {
                 Verdict::Act { subtask, .. } => ThoughtKind::Act(*subtask),
                 Verdict::Infeasible(reason) => ThoughtKind::Infeasible(*reason),
             },
+            Self::Planned(..) => ThoughtKind::Chunk,
             Self::Refused(refusal) => ThoughtKind::Refused(refusal.rule),
             Self::Failed(_) => ThoughtKind::Failed,
         }
@@ -66,6 +72,7 @@ pub struct Mind {
     instruction: String,
     instructions: QueueSubscription<StringMsg>,
     goals: Publisher<Goal>,
+    spoken: Spoken,
     decisions: u64,
     refused_instructions: u64,
     unsent: u64,
@@ -87,6 +94,7 @@ impl Mind {
         policy.instruct(&instruction);
         Ok(Self {
             policy,
+            spoken: Spoken::new(link, topics, config, &chain)?,
             audit: Audit::new(chain, config),
             senses: config.senses.clone(),
             instruction,
@@ -158,8 +166,9 @@ impl Mind {
         Ok(())
     }
 
-    /// One period: takes new instructions, asks the policy, audits, announces the goal.
-    /// `None` while the senses are not good enough: the policy is not asked then.
+    /// One period: takes new instructions, asks the policy, audits, announces the goal or the chunk.
+    /// `None` while the senses are not good enough, or enough actions are left: the policy is not asked
+    /// then.
     ///
     /// `skipped` is how many periods were missed before this one, for the ledger.
     pub fn think(
@@ -171,14 +180,32 @@ impl Mind {
         while let Some(sample) = self.instructions.try_recv() {
             self.instruct(&sample.value.data);
         }
+        let playing = snapshot.playing.as_ref();
+        if self.spoken.too_early(playing) {
+            return None;
+        }
         let observation = snapshot.observation(&self.senses)?;
+        let ahead = self.spoken.ahead(playing);
         let begun = Instant::now();
-        let decided = self.policy.decide(&observation, &Ahead::default());
+        let decided = self.policy.decide(&observation, &ahead);
         let model_ns = elapsed_ns(begun);
         let (mut token_audit_ns, mut world_audit_ns, mut tokens) = (0, 0, 0);
+        // A policy that speaks in chunks has its own pace: what passes while it computes is not missed.
+        let skipped = if matches!(decided, Ok(Output::Chunk(_))) { 0 } else { skipped };
         let thought = match decided {
             Err(error) => Thought::Failed(error),
-            Ok(Output::Chunk(_)) => Thought::Failed(PolicyError::NoInstruction),
+            Ok(Output::Chunk(chunk)) => {
+                let begun = Instant::now();
+                let verdict = self.audit.chunk(&chunk, observation.time_ns);
+                world_audit_ns = elapsed_ns(begun);
+                match verdict {
+                    AuditVerdict::Pass => {
+                        let (number, chunk) = self.spoken.say(chunk);
+                        Thought::Planned(number, chunk)
+                    }
+                    AuditVerdict::Refused(refusal) => Thought::Refused(refusal),
+                }
+            }
             Ok(Output::Goals(decision)) => {
                 tokens = u32::try_from(decision.tokens.len()).unwrap_or(u32::MAX);
                 let begun = Instant::now();
@@ -242,10 +269,10 @@ impl Mind {
         }
     }
 
-    /// Goals that the link did not take.
+    /// Goals and chunks that the link did not take.
     #[must_use]
     pub fn unsent(&self) -> u64 {
-        self.unsent
+        self.unsent + self.spoken.unsent()
     }
 }
 

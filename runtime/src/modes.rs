@@ -48,7 +48,7 @@ pub enum SenseFault {
     Black,
 }
 
-/// A rule of the audit. Every refused decision broke exactly one, the first in this order.
+/// A rule of the audit. Every refused decision or chunk broke exactly one, the first that was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// A token that the grammar does not allow at its place.
@@ -69,11 +69,17 @@ pub enum Rule {
     Gripper,
     /// No joint angles reach the target.
     Unreachable,
+    /// A chunk without actions, with too many, of another width, or with an impossible period.
+    Shape,
+    /// An action far outside a joint's limits.
+    Position,
+    /// Two actions in a row so far apart that no joint could follow.
+    Step,
 }
 
 impl Rule {
-    /// All rules, in the order in which they are checked.
-    pub const ALL: [Self; 9] = [
+    /// All rules: those for decisions in the order in which they are checked, then those for chunks alone.
+    pub const ALL: [Self; 12] = [
         Self::Grammar,
         Self::Truncated,
         Self::NonFinite,
@@ -83,6 +89,9 @@ impl Rule {
         Self::Workspace,
         Self::Gripper,
         Self::Unreachable,
+        Self::Shape,
+        Self::Position,
+        Self::Step,
     ];
 
     /// The rule's name in reports.
@@ -98,6 +107,9 @@ impl Rule {
             Self::Workspace => "workspace",
             Self::Gripper => "gripper",
             Self::Unreachable => "unreachable",
+            Self::Shape => "shape",
+            Self::Position => "position",
+            Self::Step => "step",
         }
     }
 }
@@ -131,6 +143,10 @@ pub enum HoldReason {
     Refused(Rule),
     /// The policy could not decide.
     PolicyFailed,
+    /// All actions have been executed and no new chunk has come.
+    RanDry,
+    /// The arm comes to rest after a hold, before a chunk goes on.
+    Settling,
     /// The policy says that it cannot be done.
     Infeasible {
         /// Its reason.
@@ -185,6 +201,8 @@ impl Mode {
             Self::Holding(HoldReason::Expired { .. }) => "holding_expired",
             Self::Holding(HoldReason::Refused(_)) => "holding_refused",
             Self::Holding(HoldReason::PolicyFailed) => "holding_policy_failed",
+            Self::Holding(HoldReason::RanDry) => "holding_ran_dry",
+            Self::Holding(HoldReason::Settling) => "holding_settling",
             Self::Holding(HoldReason::Infeasible { .. }) => "holding_infeasible",
             Self::Holding(HoldReason::Blocked { .. }) => "holding_blocked",
             Self::Stopped(_) => "stopped",
@@ -242,6 +260,8 @@ impl fmt::Display for HoldReason {
             }
             Self::Refused(rule) => write!(f, "the audit refused a decision: {}", rule.name()),
             Self::PolicyFailed => f.write_str("the policy could not decide"),
+            Self::RanDry => f.write_str("no actions left"),
+            Self::Settling => f.write_str("coming to rest"),
             Self::Infeasible { reason, .. } => write!(f, "infeasible: {reason}"),
             Self::Blocked { joint } => write!(f, "joint {} does not follow its commands", joint + 1),
         }

@@ -1,7 +1,7 @@
 //! Commanded motion: where the joints are told to be, how they brake, and where the tool may go.
 //!
-//! All motion of the arm passes through [`Motion::move_to`] or [`Motion::brake`], and every command
-//! through the joint limiter, which comes last. So position, velocity, acceleration and jerk of every
+//! All motion of the arm passes through [`Motion::move_to`], [`Motion::move_joints`] or [`Motion::brake`],
+//! and every command through the joint limiter, which comes last. So position, velocity, acceleration and jerk of every
 //! joint and the speed of the tool keep their limits whatever was asked for.
 //!
 //! The workspace: a move is allowed only if the limiter's stop after it stays inside the box, or at
@@ -19,7 +19,7 @@ use crate::config::Config;
 /// How far the tool may leave the workspace for a moment while braking, m.
 pub const WORKSPACE_SLACK_M: f64 = 0.01;
 /// So far outside does not count: a tool on its way along a face of the box wavers, m.
-const FACE_M: f64 = 1e-3;
+pub(crate) const FACE_M: f64 = 1e-3;
 
 /// The commanded state of the arm.
 #[derive(Clone, Debug)]
@@ -122,11 +122,22 @@ impl Motion {
     /// One tick towards a pose of the tool.
     pub fn move_to(&mut self, base_from_target: &Isometry3<f64>) {
         let step = self.tracker.step(&self.q, base_from_target);
+        self.command_inside(&step.q_next);
+    }
+
+    /// One tick along a trajectory of the joints.
+    pub fn move_joints(&mut self, q: &Joints) {
+        self.command_inside(q);
+        self.tracker.reset(&self.q);
+    }
+
+    /// One tick towards given positions, as far as the workspace allows.
+    fn command_inside(&mut self, wanted: &Joints) {
         // Compared with where the tool is now, not with what was accepted before: a bulge that the
         // looks missed must not become the next tick's allowance.
         let allowed_m = self.outside_m(&self.q).max(FACE_M);
         let (chain, low_m, high_m) = (&self.chain, &self.low_m, &self.high_m);
-        let out = self.limiter.limit_guarded(&step.q_next, |q| {
+        let out = self.limiter.limit_guarded(wanted, |q| {
             outside_box_m(&chain.base_from_tip(q).translation.vector, low_m, high_m) <= allowed_m
         });
         self.take(&out);

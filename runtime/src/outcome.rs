@@ -19,7 +19,7 @@ const TIMELINE_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Still at it.
+    /// Still at it; or the policy speaks in joint targets, and does not say how its task stands.
     #[default]
     Running,
     /// The policy has said `done` for a second.
@@ -43,7 +43,7 @@ impl fmt::Display for Outcome {
 pub struct TimelineEntry {
     /// Since the first decision, s.
     pub time_s: f64,
-    /// Subtask, `infeasible: …`, `refused: …` or `failed`.
+    /// Subtask, `actions`, `infeasible: …`, `refused: …` or `failed`.
     pub what: String,
 }
 
@@ -81,7 +81,8 @@ impl OutcomeWatch {
                     self.outcome = Outcome::Finished;
                 }
             }
-            ThoughtKind::Act(_) => {
+            // Whether a chunk ends the task, it does not say.
+            ThoughtKind::Act(_) | ThoughtKind::Chunk => {
                 self.done_since_ns = None;
                 self.outcome = Outcome::Running;
             }
@@ -136,6 +137,7 @@ impl OutcomeWatch {
 fn describe(kind: ThoughtKind) -> String {
     match kind {
         ThoughtKind::Act(subtask) => subtask.to_string(),
+        ThoughtKind::Chunk => "actions".into(),
         ThoughtKind::Infeasible(reason) => format!("infeasible: {reason}"),
         ThoughtKind::Refused(rule) => format!("refused: {}", rule.name()),
         ThoughtKind::Failed => "failed".into(),

@@ -30,7 +30,7 @@ use crate::outcome::OutcomeWatch;
 use crate::progress::{Progress, diagnostics};
 use crate::recorder::{Recorder, RunInfo};
 use crate::reflex::Command;
-use crate::report::{Report, TopicReport};
+use crate::report::{ChunkReport, Report, TopicReport};
 use crate::runtime::{Runtime, RuntimeError, tick_record};
 use crate::senses::{MAX_SENSES, Senses, Snapshot, TopicStats};
 use crate::spine::{CommandWriter, Spine};
@@ -152,6 +152,7 @@ pub fn run(
         policy: mind.policy_name().to_owned(),
         commands_dropped: dropped + writer.unsent(),
         stops: spine.stops().0,
+        chunks: ChunkReport::new(&spine.play_stats(), &ledger.audit),
         topics: names
             .iter()
             .zip(&spine.topic_stats())
@@ -216,16 +217,10 @@ fn run_reflex(
                 return (dropped, lost);
             }
         }
-        let fresh = match wires.thought.pop() {
-            Some(newer) => {
-                if let Some(old) = thought.replace(newer) {
-                    // Only if the mind is far behind does this thread free it.
-                    drop(wires.served.push(old));
-                }
-                true
-            }
-            None => false,
-        };
+        if let Some(old) = wires.thought.pop().and_then(|newer| thought.replace(newer)) {
+            // Only if the mind is far behind does this thread free it.
+            drop(wires.served.push(old));
+        }
         let snapshot = spine.sense(now_ns);
         let command = spine.act(now_ns, &snapshot, thought.as_ref());
         if commands.try_send(command).is_err() {
@@ -239,7 +234,7 @@ fn run_reflex(
             lateness_ns: wake.lateness_ns,
             execution_ns: monotonic_ns().saturating_sub(woke_ns),
             skipped: wake.skipped,
-            ..tick_record(&command, thought.as_ref(), fresh)
+            ..tick_record(&command)
         };
         if wires.ticks.push(record).is_err() {
             lost += 1;

@@ -1,7 +1,7 @@
 //! The reflex: from a moment of the senses and the newest decision to one command, every tick.
 //!
-//! It owns the mode (see [`crate::modes`] for the diagram), the smoothing of targets, the soft
-//! start and the gripper. It never waits, reads no clock and allocates nothing; the same inputs
+//! It owns the mode (see [`crate::modes`] for the diagram), the smoothing of targets, the player of
+//! chunks, the soft start and the gripper. It never waits, reads no clock and allocates nothing; the same inputs
 //! give the same commands, bit for bit.
 //!
 //! Every tick: judge (gate, senses, decision) → mode → motion → limiter. What is held keeps its
@@ -9,9 +9,11 @@
 
 use nalgebra::{Isometry3, Translation3, UnitQuaternion};
 use reflexarc_kinematics::{Chain, Joints};
+use reflexarc_vla_model::chunk::ActionChunk;
 use reflexarc_vla_model::decision::{Decision, ToolTarget, Verdict};
 
 use crate::audit::base_from_tool;
+use crate::chunk::{PlayStats, Player, Playing, Readiness};
 use crate::config::{Config, MAX_PADS};
 use crate::modes::{HoldReason, Mode, Rule, WaitReason};
 use crate::motion::Motion;
@@ -22,6 +24,8 @@ use crate::senses::{Body, Snapshot};
 const RAMP_DOWN_S: f64 = 0.2;
 /// The soft start begins at this share of full speed.
 const RAMP_FLOOR: f64 = 0.1;
+/// A chunk is broken off when the limiter keeps the arm further than this from it, rad.
+const ASTRAY_RAD: f64 = 0.1;
 
 /// What the mind wants, as far as the audit let it through.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +34,11 @@ pub enum Intent<'a> {
     Nothing,
     /// The newest decision; it passed the audit.
     Follow(&'a Decision),
-    /// The audit refused the newest decision.
+    /// The newest chunk; it passed the audit. Each chunk has a number higher than the one before.
+    Execute(u64, &'a ActionChunk),
+    /// The audit refused the newest decision or chunk. A chunk taken up before goes on.
     Refused(Rule),
-    /// The policy could not decide.
+    /// The policy could not decide. A chunk taken up before goes on.
     Failed,
 }
 
@@ -60,6 +66,10 @@ pub struct Command {
     pub joints: Option<JointCommand>,
     /// Whether a limit changed what was wanted.
     pub limited: bool,
+    /// Capture time of the observation behind the motion, ns; absent where nothing is followed.
+    pub observation_ns: Option<u64>,
+    /// Whether this is the first command that follows from that observation.
+    pub first: bool,
 }
 
 /// The smoothed target: straight down, like every target of the goal grammar.
@@ -73,11 +83,13 @@ struct SetPoint {
 #[derive(Clone, Debug)]
 pub struct Reflex {
     motion: Motion,
+    player: Player,
     dt_s: f64,
     low_m: [f64; 3],
     high_m: [f64; 3],
     width_max_m: f64,
     force_max_n: f64,
+    chunk_force_n: f64,
     pad_force_n: f64,
     gripper_step_m: f64,
     tool_speed_m_s: f64,
@@ -95,6 +107,8 @@ pub struct Reflex {
     infeasible_since_ns: Option<u64>,
     gripper_width_m: f64,
     gripper_force_n: f64,
+    followed_ns: Option<u64>,
+    wanted: Option<Joints>,
 }
 
 impl Reflex {
@@ -104,12 +118,14 @@ impl Reflex {
         let limits = &config.limits;
         let dt_s = config.dt_s();
         Self {
-            motion: Motion::new(chain, config),
+            motion: Motion::new(chain.clone(), config),
+            player: Player::new(chain, config),
             dt_s,
             low_m: limits.workspace_min_m,
             high_m: limits.workspace_max_m,
             width_max_m: config.robot.gripper_max_width_m,
             force_max_n: limits.grip_force_n,
+            chunk_force_n: config.chunk.grip_force_n,
             pad_force_n: limits.pad_force_n,
             gripper_step_m: limits.gripper_speed_m_s * dt_s,
             tool_speed_m_s: limits.max_tool_speed_m_s,
@@ -127,6 +143,8 @@ impl Reflex {
             infeasible_since_ns: None,
             gripper_width_m: 0.0,
             gripper_force_n: 0.0,
+            followed_ns: None,
+            wanted: None,
         }
     }
 
@@ -142,18 +160,46 @@ impl Reflex {
         self.motion.at_rest()
     }
 
-    /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step and one of the limiter
-    /// ([`reflexarc_kinematics::limit::JointLimiter::limit`]), which looks at the workspace at every
-    /// eighth tick of at most thirteen stops.
+    /// What of a chunk was being executed at `at_ns`, for the policy's next one.
+    #[must_use]
+    pub fn playing(&self, at_ns: u64) -> Option<Playing> {
+        self.player.playing(at_ns)
+    }
+
+    /// Joint positions that the chunk in force asked for in the last tick, before the limiter; absent where
+    /// none is executed.
+    #[must_use]
+    pub fn wanted(&self) -> Option<&Joints> {
+        self.wanted.as_ref()
+    }
+
+    /// What became of the chunks so far.
+    #[must_use]
+    pub fn play_stats(&self) -> PlayStats {
+        self.player.stats()
+    }
+
+    /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step or two of the player, and one
+    /// of the limiter ([`reflexarc_kinematics::limit::JointLimiter::limit`]), which looks at the workspace
+    /// at every eighth tick of at most thirteen stops.
     pub fn tick(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Command {
         if let (Mode::Stopped(_), Gate::Open | Gate::NotEnabled) = (self.mode, gate) {
             // After a stop the arm may stand anywhere: begin again from what is measured.
             self.anchored = false;
         }
+        match intent {
+            Intent::Execute(number, chunk) => self.player.offer(now_ns, number, chunk),
+            Intent::Follow(_) => self.player.clear(),
+            Intent::Nothing | Intent::Refused(_) | Intent::Failed => {}
+        }
+        self.wanted = None;
         let judged = self.judge(now_ns, snapshot, gate, intent);
         self.mode = match judged {
-            Judged::Stop(cause) => Mode::Stopped(cause),
-            Judged::Follow(_) => {
+            Judged::Stop(cause) => {
+                self.player.forget(now_ns);
+                Mode::Stopped(cause)
+            }
+            Judged::Follow(..) | Judged::Execute => {
                 self.anchor(snapshot.body);
                 Mode::Active
             }
@@ -167,19 +213,27 @@ impl Reflex {
                 }
             },
         };
-        match judged {
-            Judged::Follow(target) => self.follow(&target, snapshot),
+        let observation_ns = match judged {
+            Judged::Follow(target, observation_ns) => {
+                self.follow(&target, snapshot);
+                Some(observation_ns)
+            }
+            Judged::Execute => self.execute(now_ns, snapshot),
             Judged::Hold(HoldReason::Blocked { .. }) => {
                 self.pause();
                 if let Some(body) = snapshot.body {
                     self.motion.yield_to(&body.q);
                 }
+                None
             }
             Judged::Hold(_) | Judged::Stop(_) => {
                 self.pause();
                 self.motion.brake();
+                None
             }
-        }
+        };
+        let first = observation_ns.is_some() && self.followed_ns != observation_ns;
+        self.followed_ns = observation_ns.or(self.followed_ns);
         Command {
             stamp_ns: now_ns,
             mode: self.mode,
@@ -190,12 +244,17 @@ impl Reflex {
                 gripper_force_n: self.gripper_force_n,
             }),
             limited: self.anchored && self.motion.limited(),
+            observation_ns,
+            first,
         }
     }
 
     /// The first reason not to move, from the most to the least serious; or the target.
     fn judge(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Judged {
-        let wish = self.wish(now_ns, intent);
+        let wish = match intent {
+            Intent::Follow(decision) => self.wish(now_ns, decision),
+            _ => self.chunk_wish(now_ns, intent),
+        };
         match gate {
             Gate::Stop(cause) => return Judged::Stop(cause),
             Gate::NotEnabled => return Judged::Hold(HoldReason::NotEnabled),
@@ -206,28 +265,35 @@ impl Reflex {
         }
         match self.blocking_joint(snapshot) {
             Some(joint) => Judged::Hold(HoldReason::Blocked { joint }),
-            None => wish.map_or_else(Judged::Hold, Judged::Follow),
+            None => wish,
+        }
+    }
+
+    /// Whether a chunk is there to be executed, and why not.
+    fn chunk_wish(&self, now_ns: u64, intent: Intent<'_>) -> Judged {
+        match (self.player.readiness(now_ns), intent) {
+            (Readiness::Ready, _) if self.player.running() || self.motion.at_rest() => Judged::Execute,
+            (Readiness::Ready, _) => Judged::Hold(HoldReason::Settling),
+            (_, Intent::Refused(rule)) => Judged::Hold(HoldReason::Refused(rule)),
+            (_, Intent::Failed) => Judged::Hold(HoldReason::PolicyFailed),
+            (Readiness::Expired { age_ns }, _) => Judged::Hold(HoldReason::Expired { age_ns }),
+            (Readiness::Dry, _) => Judged::Hold(HoldReason::RanDry),
+            (Readiness::Nothing, _) => Judged::Hold(HoldReason::NoDecision),
         }
     }
 
     /// What the decision asks for, if it may still be followed.
-    fn wish(&mut self, now_ns: u64, intent: Intent<'_>) -> Result<ToolTarget, HoldReason> {
-        let decision = match intent {
-            Intent::Nothing => return Err(HoldReason::NoDecision),
-            Intent::Refused(rule) => return Err(HoldReason::Refused(rule)),
-            Intent::Failed => return Err(HoldReason::PolicyFailed),
-            Intent::Follow(decision) => decision,
-        };
+    fn wish(&mut self, now_ns: u64, decision: &Decision) -> Judged {
         let age_ns = now_ns.saturating_sub(decision.observation_ns);
         if age_ns > self.decision_max_age_ns {
             self.infeasible_since_ns = None;
-            return Err(HoldReason::Expired { age_ns });
+            return Judged::Hold(HoldReason::Expired { age_ns });
         }
         match &decision.verdict {
             Verdict::Infeasible(reason) => {
                 let since_ns = *self.infeasible_since_ns.get_or_insert(now_ns);
                 let confirmed = now_ns.saturating_sub(since_ns) >= self.infeasible_confirm_ns;
-                Err(HoldReason::Infeasible { reason: *reason, confirmed })
+                Judged::Hold(HoldReason::Infeasible { reason: *reason, confirmed })
             }
             Verdict::Act { target, .. } => {
                 self.infeasible_since_ns = None;
@@ -236,7 +302,11 @@ impl Reflex {
                     && target.yaw_rad.is_finite()
                     && target.gripper_width_m.is_finite()
                     && target.gripper_force_n.is_finite();
-                if finite { Ok(*target) } else { Err(HoldReason::Refused(Rule::NonFinite)) }
+                if finite {
+                    Judged::Follow(*target, decision.observation_ns)
+                } else {
+                    Judged::Hold(HoldReason::Refused(Rule::NonFinite))
+                }
             }
         }
     }
@@ -270,6 +340,7 @@ impl Reflex {
     }
 
     fn pause(&mut self) {
+        self.player.interrupt();
         self.ramp = (self.ramp - self.dt_s / RAMP_DOWN_S).max(RAMP_FLOOR);
         self.set_point = None;
     }
@@ -283,7 +354,27 @@ impl Reflex {
         self.motion.move_to(&near);
         self.ramp =
             if self.soft_start_s > 0.0 { (self.ramp + self.dt_s / self.soft_start_s).min(1.0) } else { 1.0 };
-        self.grip(target, &snapshot.pad_normal_n);
+        self.grip(target.gripper_width_m, target.gripper_force_n, &snapshot.pad_normal_n);
+    }
+
+    /// One tick of the chunk in force; the capture time of the observation behind it.
+    fn execute(&mut self, now_ns: u64, snapshot: &Snapshot) -> Option<u64> {
+        if !self.player.running() {
+            self.player.begin(now_ns, self.motion.q(), self.gripper_width_m);
+        }
+        let Some(sample) = self.player.step(now_ns) else {
+            self.motion.brake();
+            return None;
+        };
+        self.motion.move_joints(&sample.q);
+        self.wanted = Some(sample.q);
+        self.set_point = None;
+        self.grip(sample.gripper_width_m, self.chunk_force_n, &snapshot.pad_normal_n);
+        let errors = sample.q.iter().zip(self.motion.q().iter()).map(|(wanted, q)| (wanted - q).abs());
+        if errors.fold(0.0, f64::max) > ASTRAY_RAD {
+            self.player.interrupt();
+        }
+        Some(sample.observation_ns)
     }
 
     /// The target, clamped to the workspace, turned the short way round, and low-pass filtered.
@@ -326,19 +417,22 @@ impl Reflex {
     }
 
     /// Opening and force at their limits' pace; a pad that feels too much stops the closing.
-    fn grip(&mut self, target: &ToolTarget, pad_normal_n: &[f64; MAX_PADS]) {
-        let wanted_m = target.gripper_width_m.clamp(0.0, self.width_max_m);
+    fn grip(&mut self, width_m: f64, force_n: f64, pad_normal_n: &[f64; MAX_PADS]) {
+        let wanted_m = width_m.clamp(0.0, self.width_max_m);
         let change_m = (wanted_m - self.gripper_width_m).clamp(-self.gripper_step_m, self.gripper_step_m);
         let pressed = pad_normal_n.iter().any(|normal_n| *normal_n > self.pad_force_n);
         if !(pressed && change_m < 0.0) {
             self.gripper_width_m += change_m;
         }
-        self.gripper_force_n = target.gripper_force_n.clamp(0.0, self.force_max_n);
+        self.gripper_force_n = force_n.clamp(0.0, self.force_max_n);
     }
 }
 
 enum Judged {
-    Follow(ToolTarget),
+    /// A target, and the capture time of the observation behind it.
+    Follow(ToolTarget, u64),
+    /// The chunk in force.
+    Execute,
     Hold(HoldReason),
     Stop(crate::modes::StopCause),
 }

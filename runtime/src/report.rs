@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::AuditCounts;
+use crate::chunk::{Late, PlayStats};
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Rule;
 use crate::outcome::{Outcome, OutcomeWatch, TimelineEntry};
@@ -70,6 +72,53 @@ pub struct AuditReport {
     pub world: LatencySummary,
 }
 
+/// What became of a policy's action chunks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChunkReport {
+    /// Chunks taken up.
+    pub taken: u64,
+    /// Chunks that came too late, by reason; reasons without any are absent.
+    pub late: BTreeMap<String, u64>,
+    /// Actions skipped because they had been consumed already, on average for each chunk.
+    pub skipped_each: f64,
+    /// Most actions skipped at one seam.
+    pub longest_delay: u64,
+    /// Largest distance of one joint at a seam, rad (or m).
+    pub widest_seam_rad: f64,
+    /// Starts from rest.
+    pub starts: u64,
+    /// Times that the actions ran out before a new chunk came.
+    pub ran_dry: u64,
+    /// Values executed at a limit, because they lay a little outside.
+    pub clamped: u64,
+    /// Steps faster than a joint may go.
+    pub fast_steps: u64,
+}
+
+impl ChunkReport {
+    /// From the counters of player and audit; nothing if there were no chunks.
+    #[must_use]
+    pub fn new(play: &PlayStats, audit: &AuditCounts) -> Option<Self> {
+        let late: BTreeMap<String, u64> = Late::ALL
+            .iter()
+            .zip(play.late)
+            .filter(|(_, count)| *count > 0)
+            .map(|(late, count)| (late.name().to_owned(), count))
+            .collect();
+        (play.taken > 0 || !late.is_empty()).then(|| Self {
+            taken: play.taken,
+            late,
+            skipped_each: play.skipped_actions as f64 / play.taken.max(1) as f64,
+            longest_delay: play.longest_delay,
+            widest_seam_rad: play.widest_seam_rad,
+            starts: play.starts,
+            ran_dry: play.ran_dry,
+            clamped: audit.clamped,
+            fast_steps: audit.fast_steps,
+        })
+    }
+}
+
 /// All there is to say about a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -121,6 +170,8 @@ pub struct Report {
     pub tick_execution: LatencySummary,
     /// What the audit did.
     pub audit: AuditReport,
+    /// What became of the policy's chunks, if it says any.
+    pub chunks: Option<ChunkReport>,
     /// Changes of subtask.
     pub timeline: Vec<TimelineEntry>,
     /// Ticks by mode.
@@ -247,6 +298,21 @@ impl Report {
             self.audit.token_cost_percent,
             self.audit.world_cost_percent
         )?;
+        if let Some(chunks) = &self.chunks {
+            writeln!(
+                out,
+                "chunks            {} taken, late {:?}; {:.1} actions skipped each (at most {}), widest seam {:.3} rad, {} starts, ran dry {} times, {} values clamped, {} steps too fast",
+                chunks.taken,
+                chunks.late,
+                chunks.skipped_each,
+                chunks.longest_delay,
+                chunks.widest_seam_rad,
+                chunks.starts,
+                chunks.ran_dry,
+                chunks.clamped,
+                chunks.fast_steps
+            )?;
+        }
         let modes: Vec<String> = self.modes.iter().map(|(mode, count)| format!("{mode} {count}")).collect();
         writeln!(out, "modes (ticks)     {}; {} stops", modes.join(", "), self.stops)?;
         let steps: Vec<String> = self

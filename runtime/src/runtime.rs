@@ -1,9 +1,10 @@
 //! One robot's runtime: spine and mind, and the lockstep that joins them tick by tick.
 //!
 //! Under the lockstep clock [`Runtime::step`] does one tick in this order: senses; every
-//! `reflex_hz / mind_hz` ticks the mind, on this very snapshot; reflex; command. A decision comes
-//! into force one mind period after the tick in which it was begun, as in real time, where thinking
-//! takes at most one period. The same inputs give the same commands, bit for bit.
+//! `reflex_hz / mind_hz` ticks the mind, on this very snapshot; reflex; command. What the policy says
+//! comes into force `lockstep_delay_ms` after the tick in which it was asked (by default one mind
+//! period, the longest that thinking takes in real time without missing one), and until then it is not
+//! asked again. The same inputs give the same commands, bit for bit.
 //!
 //! [`crate::realtime::run`] takes the same two halves apart and gives each a thread.
 
@@ -20,7 +21,7 @@ use crate::outcome::{Outcome, OutcomeWatch};
 use crate::progress::Progress;
 use crate::recorder::RecordError;
 use crate::reflex::Command;
-use crate::report::{Report, TopicReport};
+use crate::report::{ChunkReport, Report, TopicReport};
 use crate::safety::ResetRefused;
 use crate::senses::{Senses, Snapshot};
 use crate::spine::{CommandWriter, Spine};
@@ -110,7 +111,6 @@ pub struct Runtime {
     pub(crate) watch: OutcomeWatch,
     pub(crate) thought: Option<Thought>,
     pending: Option<(u64, Thought)>,
-    fresh: bool,
     tick: u64,
     snapshot: Snapshot,
 }
@@ -133,7 +133,6 @@ impl Runtime {
             watch: OutcomeWatch::default(),
             thought: None,
             pending: None,
-            fresh: false,
             tick: 0,
             snapshot: Snapshot::nothing(),
             topics,
@@ -146,31 +145,32 @@ impl Runtime {
     ///
     /// The order within a tick is at the head of this module. Never sleeps.
     pub fn step(&mut self, now_ns: u64) -> Command {
-        if let Some((due, thought)) = self.pending.take() {
-            if self.tick >= due {
-                self.thought = Some(thought);
-                self.fresh = true;
-            } else {
-                self.pending = Some((due, thought));
-            }
-        }
+        self.take_due();
         self.snapshot = self.spine.sense(now_ns);
-        let period = self.config.ticks_per_decision();
-        if self.tick.is_multiple_of(period)
+        // A policy that is still at it is not asked again.
+        if self.pending.is_none()
+            && self.tick.is_multiple_of(self.config.ticks_per_decision())
             && let Some((thought, record)) = self.mind.think(now_ns, &self.snapshot, 0)
         {
             self.ledger.thought(&record);
             self.watch.thought(&record);
-            self.pending = Some((self.tick + period, thought));
+            self.pending = Some((self.tick + self.config.lockstep_delay_ticks(), thought));
+            self.take_due();
         }
         let command = self.spine.act(now_ns, &self.snapshot, self.thought.as_ref());
         self.writer.write(&command);
-        let record = tick_record(&command, self.thought.as_ref(), self.fresh);
-        self.fresh = false;
+        let record = tick_record(&command);
         self.ledger.tick(&record);
         self.watch.mode(command.mode);
         self.tick += 1;
         command
+    }
+
+    /// What the policy has finished saying comes into force.
+    fn take_due(&mut self) {
+        if let Some((_, thought)) = self.pending.take_if(|(due, _)| *due <= self.tick) {
+            self.thought = Some(thought);
+        }
     }
 
     /// The configuration.
@@ -261,6 +261,7 @@ impl Runtime {
             policy: self.mind.policy_name().to_owned(),
             commands_dropped: self.writer.unsent(),
             stops: self.spine.stops().0,
+            chunks: ChunkReport::new(&self.spine.play_stats(), &self.ledger.audit),
             topics: names
                 .iter()
                 .zip(&self.spine.topic_stats())
@@ -272,12 +273,8 @@ impl Runtime {
 }
 
 /// The books' entry for a tick; times of waking and working are for the caller to add.
-pub(crate) fn tick_record(command: &Command, thought: Option<&Thought>, fresh: bool) -> TickRecord {
-    let observation_ns = match (command.mode, thought) {
-        (Mode::Active, Some(Thought::Decided(decision))) => Some(decision.observation_ns),
-        _ => None,
-    };
-    let age_ns = observation_ns.map(|at_ns| command.stamp_ns.saturating_sub(at_ns));
+pub(crate) fn tick_record(command: &Command) -> TickRecord {
+    let age_ns = command.observation_ns.map(|at_ns| command.stamp_ns.saturating_sub(at_ns));
     TickRecord {
         now_ns: command.stamp_ns,
         lateness_ns: 0,
@@ -285,7 +282,7 @@ pub(crate) fn tick_record(command: &Command, thought: Option<&Thought>, fresh: b
         skipped: 0,
         mode: command.mode,
         action_age_ns: age_ns,
-        observation_to_command_ns: age_ns.filter(|_| fresh),
+        observation_to_command_ns: age_ns.filter(|_| command.first),
         commanded: command.joints.is_some(),
         limited: command.limited,
     }

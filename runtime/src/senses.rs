@@ -17,6 +17,7 @@ use reflexarc_drivers::{Link, LinkError, Message, Sample, Subscription, Subscrip
 use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::observation::{Camera, Observation, Tactile, ToolPose};
 
+use crate::chunk::Playing;
 use crate::config::{Config, MAX_CAMERAS, MAX_PADS, SenseConfig};
 use crate::modes::{SenseFault, SenseId};
 
@@ -90,6 +91,8 @@ pub struct Snapshot {
     pub pad_normal_n: [f64; MAX_PADS],
     /// Stamp of the oldest of the newest camera frames, ns: the time that a decision answers.
     pub observation_ns: u64,
+    /// What of a chunk was being executed at the time of the observation.
+    pub playing: Option<Playing>,
     cameras: [Option<Arc<Sample<Image>>>; MAX_CAMERAS],
     pads: [Option<Arc<Sample<Float32MultiArray>>>; MAX_PADS],
 }
@@ -110,6 +113,7 @@ impl Snapshot {
             health: Err(SenseFault::NeverSeen { which: SenseId::Joints }),
             pad_normal_n: [0.0; MAX_PADS],
             observation_ns: 0,
+            playing: None,
             cameras: [const { None }; MAX_CAMERAS],
             pads: [const { None }; MAX_PADS],
         }

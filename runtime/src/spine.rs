@@ -6,6 +6,7 @@ use reflexarc_drivers::topic::{Qos, Topic, Topics};
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
 use reflexarc_kinematics::Chain;
 
+use crate::chunk::PlayStats;
 use crate::config::Config;
 use crate::mind::Thought;
 use crate::modes::{Mode, StopCause};
@@ -58,7 +59,9 @@ impl Spine {
 
     /// First half of a tick: reads the senses.
     pub fn sense(&mut self, now_ns: u64) -> Snapshot {
-        self.senses.read(now_ns)
+        let mut snapshot = self.senses.read(now_ns);
+        snapshot.playing = self.reflex.playing(snapshot.observation_ns);
+        snapshot
     }
 
     /// Second half of a tick: takes events, then acts on the snapshot and the newest thought.
@@ -117,6 +120,12 @@ impl Spine {
     #[must_use]
     pub fn at_rest(&self) -> bool {
         self.reflex.at_rest()
+    }
+
+    /// What became of the policy's chunks.
+    #[must_use]
+    pub fn play_stats(&self) -> PlayStats {
+        self.reflex.play_stats()
     }
 
     /// Counters of every sense.

@@ -110,7 +110,7 @@ impl Scene {
         Self { seed, objects, target: 0, look: Look::random(rng) }
     }
 
-    /// A scene for "pick up the red cube" that is easy to learn: the cube alone, within 6 cm of the middle of
+    /// A scene for "pick up the red cube" that is easy to learn: the cube alone, within 4 cm of the middle of
     /// the table and turned by at most 0.3 rad, always in the same light and on the same table.
     #[must_use]
     pub fn pick_one(seed: u64) -> Self {
@@ -119,7 +119,7 @@ impl Scene {
             shape: Shape::new(Kind::Cube, 1.0),
             paint: Paint::Red,
             rgb: Paint::Red.rgb(),
-            position_m: [rng.random_range(0.44..0.56), rng.random_range(-0.06..0.06)],
+            position_m: [rng.random_range(0.46..0.54), rng.random_range(-0.04..0.04)],
             yaw_rad: rng.random_range(-0.3..0.3),
         };
         let look = Look::random(&mut ChaCha8Rng::seed_from_u64(0));

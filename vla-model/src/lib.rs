@@ -19,6 +19,9 @@
 //! | [`checkpoint`] | LeRobot's checkpoints: configuration, weights, statistics, tokenizer |
 //! | [`compute`] | the arithmetic that models are made of |
 //! | [`goal`] | the network that decides |
+//! | [`smolvla`] | SmolVLA of LeRobot's checkpoints |
+//! | [`image`] | camera images as models want them |
+//! | [`trace`] | intermediate results, and how far they are from recorded ones |
 //!
 //! Glossary: a *goal* is one step of the decomposed instruction (`pick(red mug)`); a *subtask* is
 //! the part of a goal that the robot is at (`reach`, `grasp`, …); a *slot* is one place of the
@@ -34,6 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod act;
 pub mod checkpoint;
 pub mod chunk;
 pub mod compute;
@@ -41,11 +45,14 @@ pub mod decision;
 pub mod device;
 pub mod goal;
 pub mod grammar;
+pub mod image;
 pub mod instruction;
 pub mod number;
 pub mod observation;
 pub mod phrasing;
 pub mod policy;
+pub mod smolvla;
 pub mod token;
+pub mod trace;
 pub mod weights;
 mod words;

@@ -30,6 +30,12 @@ pub enum PolicyError {
     /// No instruction has been given yet.
     #[error("no instruction has been given")]
     NoInstruction,
+    /// The instruction cannot be turned into tokens.
+    #[error("the instruction cannot be used: {reason}")]
+    Instruction {
+        /// Why not.
+        reason: String,
+    },
     /// The model's output cannot be read as tokens.
     #[error("the model's output cannot be decoded: {0}")]
     Decode(#[from] DecodeError),

@@ -9,9 +9,9 @@
 //! | `f32` | every tensor under its name, F32 |
 //! | `int8_per_output_channel` | tensors of two or more dimensions and at least 1024 values as `NAME.q` (I8) and `NAME.scale` (F32, one for each index of the last dimension), the others as F32 |
 //!
-//! An int8 value q of channel c means q · scale\[c\], with q in −127..=127. The scheme is about
-//! *storage*: files are a quarter of the size. Weights become f32 when they are loaded, and the
-//! arithmetic is f32 on every device.
+//! An int8 value q of channel c means q · scale\[c\], with q in −127..=127. Files are a quarter of the
+//! size. On the CPU, inference multiplies these integers as they are (see [`crate::goal::engine`]); a GPU
+//! and training turn them into f32.
 //!
 //! Reading trusts nothing: sizes, names, shapes, vocabularies and values are checked before a model
 //! exists, and each fault has an error of its own.
@@ -34,7 +34,7 @@ pub const FORMAT_VERSION: u32 = 1;
 const FORMAT_NAME: &str = "reflexarc-goal-model";
 const METADATA_KEY: &str = "reflexarc";
 /// Tensors with fewer values stay f32: biases and norms matter most and weigh least.
-const QUANTISED_FROM: usize = 1024;
+pub(crate) const QUANTISED_FROM: usize = 1024;
 
 /// How the values of a file are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +164,14 @@ pub enum WeightsError {
     /// A value is NaN or infinite.
     #[error("tensor `{name}` holds a value that is not finite, at index {index}")]
     NotFinite {
+        /// Its name.
+        name: String,
+        /// Place of the first such value.
+        index: usize,
+    },
+    /// An int8 value is −128, which no quantiser of this form writes and some kernels cannot negate.
+    #[error("tensor `{name}` holds -128 at index {index}, expected -127 to 127")]
+    OutOfRange {
         /// Its name.
         name: String,
         /// Place of the first such value.
@@ -302,26 +310,117 @@ pub fn inspect(bytes: &[u8]) -> Result<WeightsInfo, WeightsError> {
 /// # Errors
 /// [`WeightsError`], whatever is wrong with the bytes.
 pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Loaded, WeightsError> {
-    let info = inspect(bytes)?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| container(error, bytes.len()))?;
-    let least = info.config.least_parameters();
-    // Each value takes a byte at least: refuse to allocate what the file cannot hold.
-    if least > bytes.len() {
-        return Err(WeightsError::Truncated { actual_bytes: bytes.len() });
-    }
-    let mut unused: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
-    unused.sort_unstable();
-    let mut fill =
-        Fill { path: Vec::new(), tensors: &tensors, scheme: info.quantisation, unused, failure: None };
-    let net = GoalNet::blank(&info.config, device).map(&mut fill);
+    let mut fill = Fill { path: Vec::new(), reader: Reader::open(bytes)?, failure: None };
+    let net = GoalNet::blank(&fill.reader.info.config, device).map(&mut fill);
     if let Some(failure) = fill.failure {
         return Err(failure);
     }
-    if let Some(name) = fill.unused.first() {
-        return Err(WeightsError::Extra { name: name.clone(), count: fill.unused.len() });
-    }
+    let info = fill.reader.finish()?;
     let model = GoalModel::from_net(net, info.config.clone(), device);
     Ok(Loaded { model, info, model_hash: token::sha256_hex(bytes) })
+}
+
+/// The tensors of a file, each checked when it is asked for.
+pub(crate) struct Reader<'a> {
+    tensors: SafeTensors<'a>,
+    pub(crate) info: WeightsInfo,
+    unused: Vec<String>,
+}
+
+/// A tensor as a file has it.
+pub(crate) enum Values {
+    Float(Vec<f32>),
+    /// With one scale for each index of the last dimension.
+    Int8(Vec<i8>, Vec<f32>),
+}
+
+impl Values {
+    pub(crate) fn into_floats(self) -> Vec<f32> {
+        match self {
+            Self::Float(values) => values,
+            Self::Int8(values, scales) => {
+                let scale = |index: usize| scales[index % scales.len()];
+                values.iter().enumerate().map(|(index, value)| f32::from(*value) * scale(index)).collect()
+            }
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the header of `bytes` and checks all that does not concern single tensors.
+    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, WeightsError> {
+        let info = inspect(bytes)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| container(error, bytes.len()))?;
+        let least = info.config.least_parameters();
+        // Each value takes a byte at least: refuse to allocate what the file cannot hold.
+        if least > bytes.len() {
+            return Err(WeightsError::Truncated { actual_bytes: bytes.len() });
+        }
+        let mut unused: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
+        unused.sort_unstable();
+        Ok(Self { tensors, info, unused })
+    }
+
+    /// What the file says about itself, once all its tensors have been asked for.
+    pub(crate) fn finish(self) -> Result<WeightsInfo, WeightsError> {
+        match self.unused.first() {
+            None => Ok(self.info),
+            Some(name) => Err(WeightsError::Extra { name: name.clone(), count: self.unused.len() }),
+        }
+    }
+
+    /// A tensor of `shape` in the numbers that the file holds it in.
+    pub(crate) fn stored(&mut self, name: &str, shape: &[usize]) -> Result<Values, WeightsError> {
+        if !is_quantised(self.info.quantisation, shape) {
+            let values = self.stored_floats(name, shape)?;
+            return Ok(Values::Float(values));
+        }
+        let bytes = self.bytes(&format!("{name}.q"), shape, Dtype::I8, "I8")?;
+        let channels = shape.last().copied().unwrap_or(1);
+        let scales = self.stored_floats(&format!("{name}.scale"), &[channels])?;
+        let values: Vec<i8> = bytes.iter().map(|byte| byte.cast_signed()).collect();
+        match values.iter().position(|value| *value == i8::MIN) {
+            None => Ok(Values::Int8(values, scales)),
+            Some(index) => Err(WeightsError::OutOfRange { name: name.to_owned(), index }),
+        }
+    }
+
+    /// A tensor of `shape` as floats.
+    pub(crate) fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        self.stored(name, shape).map(Values::into_floats)
+    }
+
+    fn stored_floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        let bytes = self.bytes(name, shape, Dtype::F32, "F32")?;
+        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        check_finite(name, &values)?;
+        Ok(values)
+    }
+
+    fn bytes(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        dtype: Dtype,
+        expected: &'static str,
+    ) -> Result<&'a [u8], WeightsError> {
+        let view = self.tensors.tensor(name).map_err(|_| WeightsError::Missing { name: name.to_owned() })?;
+        if view.dtype() != dtype {
+            let actual = format!("{:?}", view.dtype());
+            return Err(WeightsError::Type { name: name.to_owned(), expected, actual });
+        }
+        if view.shape() != shape {
+            return Err(WeightsError::Shape {
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                actual: view.shape().to_vec(),
+            });
+        }
+        if let Ok(index) = self.unused.binary_search_by(|unused| unused.as_str().cmp(name)) {
+            self.unused.remove(index);
+        }
+        Ok(view.data())
+    }
 }
 
 fn container(error: SafeTensorError, actual_bytes: usize) -> WeightsError {
@@ -433,61 +532,8 @@ impl ModuleVisitor for Collect {
 /// Replaces all tensors by those of a file.
 struct Fill<'a> {
     path: Vec<String>,
-    tensors: &'a SafeTensors<'a>,
-    scheme: Quantisation,
-    unused: Vec<String>,
+    reader: Reader<'a>,
     failure: Option<WeightsError>,
-}
-
-impl Fill<'_> {
-    fn values(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        if !is_quantised(self.scheme, shape) {
-            return self.floats(name, shape);
-        }
-        let bytes = self.bytes(&format!("{name}.q"), shape, Dtype::I8, "I8")?;
-        let channels = shape.last().copied().unwrap_or(1);
-        let scales = self.floats(&format!("{name}.scale"), &[channels])?;
-        Ok(bytes
-            .iter()
-            .enumerate()
-            .map(|(index, byte)| f32::from(i8::from_le_bytes([*byte])) * scales[index % channels])
-            .collect())
-    }
-
-    fn floats(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        let bytes = self.bytes(name, shape, Dtype::F32, "F32")?;
-        let values: Vec<f32> = bytes
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-            .collect();
-        check_finite(name, &values)?;
-        Ok(values)
-    }
-
-    fn bytes(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-        dtype: Dtype,
-        expected: &'static str,
-    ) -> Result<Vec<u8>, WeightsError> {
-        let view = self.tensors.tensor(name).map_err(|_| WeightsError::Missing { name: name.to_owned() })?;
-        if view.dtype() != dtype {
-            let actual = format!("{:?}", view.dtype());
-            return Err(WeightsError::Type { name: name.to_owned(), expected, actual });
-        }
-        if view.shape() != shape {
-            return Err(WeightsError::Shape {
-                name: name.to_owned(),
-                expected: shape.to_vec(),
-                actual: view.shape().to_vec(),
-            });
-        }
-        if let Ok(index) = self.unused.binary_search_by(|unused| unused.as_str().cmp(name)) {
-            self.unused.remove(index);
-        }
-        Ok(view.data().to_vec())
-    }
 }
 
 impl ModuleMapper for Fill<'_> {
@@ -504,7 +550,7 @@ impl ModuleMapper for Fill<'_> {
             return param;
         }
         let (name, shape) = (self.path.join("."), param.dims());
-        match self.values(&name, &shape) {
+        match self.reader.floats(&name, &shape) {
             Ok(values) => param.map(|old| Tensor::from_data(TensorData::new(values, shape), &old.device())),
             Err(error) => {
                 self.failure = Some(error);

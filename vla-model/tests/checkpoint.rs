@@ -16,7 +16,7 @@ fn opens_the_fixtures() {
         for info in checkpoint.tensors.infos() {
             if let [outputs, rest @ ..] = info.shape {
                 let weight = checkpoint.tensors.weight(info.name, *outputs, rest.iter().product()).unwrap();
-                assert_eq!(weight.to_float().len(), info.count());
+                assert_eq!(weight.to_floats().len(), info.count());
             }
         }
         assert!(matches!(checkpoint.config, PolicyConfig::Act(_)) == (name == "act_tiny"));

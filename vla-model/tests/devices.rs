@@ -6,6 +6,7 @@
 //! `VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json CUBECL_AUTOTUNE_LEVEL=minimal`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
 
+mod graphics;
 mod recorded;
 
 use std::collections::BTreeSet;
@@ -13,22 +14,18 @@ use std::path::Path;
 use std::time::Instant;
 
 use reflexarc_vla_model::decision::{Decision, Verdict};
-use reflexarc_vla_model::device::{ChosenDevice, DeviceChoice, DeviceKind, choose};
+use reflexarc_vla_model::device::{ChosenDevice, DeviceChoice, choose};
 use reflexarc_vla_model::goal::config::GoalModelConfig;
-use reflexarc_vla_model::goal::features::{proprio, scene_patches, tactile_pair, wrist_patches};
+use reflexarc_vla_model::goal::features::{scene_patches, wrist_patches};
 use reflexarc_vla_model::goal::model::{GoalModel, HostInputs};
 use reflexarc_vla_model::goal::policy::GoalPolicy;
 use reflexarc_vla_model::grammar::decode_slots;
 use reflexarc_vla_model::instruction::{self, INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
-use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::policy::Policy;
 use reflexarc_vla_model::weights;
 
 const TOLERANCE: f32 = 2e-2;
 const SEED: u64 = 11;
-/// Environment variable that lets a software adapter count as a device.
-const SOFTWARE_TOO: &str = "REFLEXARC_TEST_SOFTWARE_GPU";
-
 fn config() -> GoalModelConfig {
     GoalModelConfig {
         scene_blocks: 2,
@@ -41,16 +38,7 @@ fn config() -> GoalModelConfig {
 
 fn devices() -> Vec<ChosenDevice> {
     let mut devices = vec![choose(DeviceChoice::Cpu).unwrap()];
-    match choose(DeviceChoice::Gpu) {
-        Ok(gpu) if gpu.kind == DeviceKind::SoftwareGpu && std::env::var_os(SOFTWARE_TOO).is_none() => {
-            println!(
-                "only the CPU is tested: {} is software; set {SOFTWARE_TOO} to test it",
-                gpu.description
-            );
-        }
-        Ok(gpu) => devices.push(gpu),
-        Err(error) => println!("only the CPU is tested: {error}"),
-    }
+    devices.extend(graphics::gpu());
     devices
 }
 
@@ -71,18 +59,6 @@ fn observations(config: &GoalModelConfig, batch: usize) -> HostInputs {
     }
     inputs.tactile.iter_mut().for_each(|value| *value = f32::from(next()) / 64.0);
     inputs.proprio.iter_mut().for_each(|value| *value = f32::from(next()) / 128.0 - 1.0);
-    inputs
-}
-
-/// One real observation, as the policy lays it out.
-fn inputs_of(config: &GoalModelConfig, observation: &Observation) -> HostInputs {
-    let mut inputs = HostInputs::zeros(config, 1);
-    let image = |name| &observation.camera(name).unwrap().rgb;
-    let pad = |name| &observation.tactile(name).unwrap().taxels_n;
-    assert!(scene_patches(image("scene"), config.image_px, &mut inputs.scene));
-    assert!(wrist_patches(image("wrist"), config.image_px, &mut inputs.wrist));
-    assert!(tactile_pair(pad("left"), pad("right"), &mut inputs.tactile));
-    inputs.proprio.copy_from_slice(&proprio(observation));
     inputs
 }
 
@@ -153,9 +129,9 @@ fn the_shipped_weights_decide_alike_on_every_device() {
         let cache = model.encode(&words).unwrap();
         let logits: Vec<Vec<f32>> = moments
             .iter()
-            .map(|moment| model.logits(&inputs_of(model.config(), moment), &cache).unwrap())
+            .map(|moment| model.logits(&recorded::inputs(model.config(), moment), &cache).unwrap())
             .collect();
-        let mut policy = GoalPolicy::from_model("goal", model, device);
+        let mut policy = GoalPolicy::from_model("goal", model, device).unwrap();
         policy.instruct(&told);
         policy.warm_up().unwrap();
         let begun = Instant::now();

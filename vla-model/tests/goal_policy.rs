@@ -75,5 +75,5 @@ fn malformed_observations_are_errors_and_the_policy_stays_usable() {
 
 #[test]
 fn a_file_that_is_no_weights_file_is_refused() {
-    assert!(GoalPolicy::from_bytes(b"nonsense", DeviceChoice::Cpu).is_err());
+    assert!(GoalPolicy::from_bytes(b"nonsense", DeviceChoice::Cpu, None).is_err());
 }

@@ -14,6 +14,7 @@
 
 pub mod columns;
 pub mod dataset;
+pub mod outside;
 pub mod record;
 pub mod statistics;
 pub mod verify;

@@ -366,10 +366,10 @@ impl SmolVlaConfig {
     }
 }
 
-pub(super) const VISION: &str = "model.vlm_with_expert.vlm.model.vision_model.";
-pub(super) const TEXT: &str = "model.vlm_with_expert.vlm.model.text_model.";
-pub(super) const EXPERT: &str = "model.vlm_with_expert.lm_expert.";
-pub(super) const CONNECTOR: &str =
+pub(crate) const VISION: &str = "model.vlm_with_expert.vlm.model.vision_model.";
+pub(crate) const TEXT: &str = "model.vlm_with_expert.vlm.model.text_model.";
+pub(crate) const EXPERT: &str = "model.vlm_with_expert.lm_expert.";
+pub(crate) const CONNECTOR: &str =
     "model.vlm_with_expert.vlm.model.connector.modality_projection.proj.weight";
 
 /// What shapes do not tell: how widths divide into heads. The published checkpoint takes it from its

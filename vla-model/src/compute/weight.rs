@@ -1,6 +1,7 @@
 //! A matrix of weights, as a file holds it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::Precision;
 
@@ -45,6 +46,24 @@ impl<'a> Weight<'a> {
     #[must_use]
     pub fn float(outputs: usize, inputs: usize, values: impl Into<Cow<'a, [f32]>>) -> Self {
         Self { outputs, inputs, values: WeightValues::Float(values.into()) }
+    }
+
+    /// Rows `range` of the matrix, borrowed.
+    #[must_use]
+    pub fn rows(&self, range: Range<usize>) -> Weight<'_> {
+        let part = |per_row: usize| range.start * per_row..range.end * per_row;
+        let values = match &self.values {
+            WeightValues::Float(values) => WeightValues::Float(Cow::Borrowed(&values[part(self.inputs)])),
+            WeightValues::Int8 { values, scales } => WeightValues::Int8 {
+                values: Cow::Borrowed(&values[part(self.inputs)]),
+                scales: Cow::Borrowed(&scales[range.clone()]),
+            },
+            WeightValues::Int4 { packed, scales } => WeightValues::Int4 {
+                packed: Cow::Borrowed(&packed[part(self.inputs / 2)]),
+                scales: Cow::Borrowed(&scales[part(self.inputs / INT4_BLOCK)]),
+            },
+        };
+        Weight { outputs: range.len(), inputs: self.inputs, values }
     }
 
     /// The matrices one below the other, as one: the fused form of layers with the same inputs. Where

@@ -15,10 +15,10 @@ use super::transformer::{Dense, MASKED};
 
 /// Sharpens the distribution over cells before its mean is taken, so that a little mass on a far
 /// distractor does not pull the mean away.
-const SHARPNESS: f32 = 2.0;
+pub(crate) const SHARPNESS: f32 = 2.0;
 /// Numbers beside the features in a query's description: u, v, their octaves, the probability and
 /// the scaled logarithm of "not in view".
-const EXTRA: usize = 2 + 4 * PIXEL_OCTAVES + 2;
+pub(crate) const EXTRA: usize = 2 + 4 * PIXEL_OCTAVES + 2;
 
 /// The grounding head of one camera.
 #[derive(Module, Debug)]

@@ -13,12 +13,14 @@
 //! | [`features`] | observation to numbers |
 //! | `vision`, `text`, `grounding`, `transformer` | the parts of the network |
 //! | [`model`] | the network, its inputs, its forward pass |
+//! | [`engine`] | the same network on the CPU's own kernels, for inference |
 //! | [`policy`] | the model as a policy |
 //! | `batch`, `loss`, `train` (feature `train`) | labelled batches, losses, the training step |
 
 #[cfg(feature = "train")]
 pub mod batch;
 pub mod config;
+pub mod engine;
 pub mod features;
 mod grounding;
 mod init;

@@ -10,6 +10,7 @@ use super::init::Init;
 use super::text::{TextEncoder, score_bias};
 use super::transformer::{Block, Dense, KeysValues, RmsNorm};
 use super::vision::Tower;
+use crate::compute::ComputeError;
 
 /// The network's parameters.
 #[derive(Module, Debug)]
@@ -329,6 +330,12 @@ pub enum ForwardError {
         /// What it said.
         reason: String,
     },
+}
+
+impl From<ComputeError> for ForwardError {
+    fn from(error: ComputeError) -> Self {
+        Self::Device { reason: error.reason }
+    }
 }
 
 impl GoalModel {

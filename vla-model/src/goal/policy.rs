@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use super::config::GoalModelConfig;
+use super::engine::{EncodedInstruction, Engine};
 use super::features::{ARM_JOINTS, proprio, scene_patches, tactile_pair, wrist_patches};
 use super::model::{ForwardError, GoalModel, HostInputs, InstructionCache};
 use crate::chunk::Ahead;
+use crate::compute::{Backend, Precision};
 use crate::decision::Decision;
 use crate::device::{self, ChosenDevice, DeviceChoice, DeviceError, DeviceKind};
 use crate::grammar::decode_slots;
 use crate::instruction::{self, INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
 use crate::observation::{Camera, Observation, Tactile, ToolPose};
 use crate::policy::{Output, Policy, PolicyError};
-use crate::weights::{self, WeightsError};
+use crate::token;
+use crate::weights::{self, Quantisation, WeightsError};
 
 /// The camera that sees the table.
 pub const SCENE_CAMERA: &str = "scene";
@@ -35,18 +38,64 @@ pub enum GoalPolicyError {
     Config(#[from] super::config::ConfigError),
 }
 
-/// The goal model with an instruction, deciding.
+/// The goal model with an instruction, deciding: on the CPU by the [`Engine`], elsewhere by burn's network.
 ///
 /// Deciding is deterministic: the same weights on the same device, instruction and observation give
 /// the same decision. It keeps no history.
 #[derive(Debug)]
 pub struct GoalPolicy {
     name: String,
-    model: GoalModel,
+    network: Network,
     device: ChosenDevice,
     model_hash: Option<String>,
-    instruction: Option<InstructionCache>,
+    instruction: Option<String>,
     inputs: HostInputs,
+}
+
+/// The network with the instruction as it was last encoded.
+#[derive(Debug)]
+enum Network {
+    Engine(Box<Engine>, Option<EncodedInstruction>),
+    Tensors(Box<GoalModel>, Option<InstructionCache>),
+}
+
+impl Network {
+    fn config(&self) -> &GoalModelConfig {
+        match self {
+            Self::Engine(engine, _) => engine.config(),
+            Self::Tensors(model, _) => model.config(),
+        }
+    }
+
+    fn encode(&mut self, text: &str) -> Result<(), ForwardError> {
+        let tokens = instruction::encode(text);
+        let words: Vec<i32> = tokens.ids.iter().map(|id| i32::from(*id)).collect();
+        match self {
+            Self::Engine(engine, encoded) => *encoded = Some(engine.encode(&words[..tokens.len])?),
+            // A GPU compiles and tunes its kernels for each length anew: always use the longest.
+            Self::Tensors(model, encoded) => {
+                let real = tokens.len.max(1);
+                let mask: Vec<f32> = (0..words.len()).map(|at| if at < real { 1.0 } else { 0.0 }).collect();
+                *encoded = Some(model.encode_batch(&words, 1, Some(&mask))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        match self {
+            Self::Engine(_, encoded) => *encoded = None,
+            Self::Tensors(_, encoded) => *encoded = None,
+        }
+    }
+
+    /// None without an instruction.
+    fn logits(&self, inputs: &HostInputs) -> Option<Result<Vec<f32>, ForwardError>> {
+        match self {
+            Self::Engine(engine, encoded) => Some(engine.logits(inputs, encoded.as_ref()?)),
+            Self::Tensors(model, encoded) => Some(model.logits(inputs, encoded.as_ref()?)),
+        }
+    }
 }
 
 impl GoalPolicy {
@@ -57,39 +106,63 @@ impl GoalPolicy {
     pub fn load(path: &Path, choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
         let bytes =
             std::fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-        Self::from_bytes(&bytes, choice)
+        Self::from_bytes(&bytes, choice, None)
     }
 
-    /// Reads the bytes of a weights file and chooses a device.
+    /// Reads the bytes of a weights file and chooses a device. On the CPU, matrices are multiplied in
+    /// `precision`, f32 or int8; none takes the file's own.
     ///
     /// # Errors
     /// [`GoalPolicyError`].
-    pub fn from_bytes(bytes: &[u8], choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
+    pub fn from_bytes(
+        bytes: &[u8],
+        choice: DeviceChoice,
+        precision: Option<Precision>,
+    ) -> Result<Self, GoalPolicyError> {
         let device = device::choose(choice)?;
-        let loaded = weights::from_bytes(bytes, &device.device)?;
-        let name = format!("goal-{}", loaded.info.quantisation.as_str());
-        Ok(Self::new(name, loaded.model, device, Some(loaded.model_hash)))
+        let (network, numbers) = if device.kind == DeviceKind::Cpu {
+            let engine = Engine::from_bytes(bytes, &Backend::from(&device), precision)?;
+            let numbers = if engine.precision() == Precision::Int8 { "int8" } else { "f32" };
+            (Network::Engine(Box::new(engine), None), numbers)
+        } else {
+            let loaded = weights::from_bytes(bytes, &device.device)?;
+            let numbers = loaded.info.quantisation.as_str();
+            (Network::Tensors(Box::new(loaded.model), None), numbers)
+        };
+        Ok(Self::new(format!("goal-{numbers}"), network, device, Some(token::sha256_hex(bytes))))
     }
 
     /// A policy with seeded random weights: what an untrained model achieves.
     ///
     /// # Errors
-    /// [`GoalPolicyError::Device`].
+    /// [`GoalPolicyError`].
     pub fn random(seed: u64, choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
         let device = device::choose(choice)?;
         let config = GoalModelConfig::standard(INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS);
         let model = GoalModel::random(&config, seed, &device.device)?;
-        Ok(Self::new("goal-random".to_owned(), model, device, None))
+        Self::from_model("goal-random", model, device)
     }
 
-    /// A policy around a model in memory, such as one in training.
-    pub fn from_model(name: &str, model: GoalModel, device: ChosenDevice) -> Self {
-        Self::new(name.to_owned(), model, device, None)
+    /// A policy around a model in memory, such as one in training, in f32.
+    ///
+    /// # Errors
+    /// [`GoalPolicyError::Weights`] when its weights cannot be fetched or are not finite.
+    pub fn from_model(name: &str, model: GoalModel, device: ChosenDevice) -> Result<Self, GoalPolicyError> {
+        let network = if device.kind == DeviceKind::Cpu {
+            let bytes = weights::to_bytes(&model, Quantisation::F32, &serde_json::Value::Null)?;
+            Network::Engine(Box::new(Engine::from_bytes(&bytes, &Backend::from(&device), None)?), None)
+        } else {
+            Network::Tensors(Box::new(model), None)
+        };
+        Ok(Self::new(name.to_owned(), network, device, None))
     }
 
-    fn new(name: String, model: GoalModel, device: ChosenDevice, model_hash: Option<String>) -> Self {
-        let inputs = HostInputs::zeros(model.config(), 1);
-        Self { name, model, device, model_hash, instruction: None, inputs }
+    fn new(name: String, network: Network, mut device: ChosenDevice, model_hash: Option<String>) -> Self {
+        if device.kind == DeviceKind::Cpu {
+            device.description = Backend::from(&device).description();
+        }
+        let inputs = HostInputs::zeros(network.config(), 1);
+        Self { name, network, device, model_hash, instruction: None, inputs }
     }
 
     /// The device and why it was chosen.
@@ -102,13 +175,8 @@ impl GoalPolicy {
         self.model_hash.as_deref()
     }
 
-    /// The model.
-    pub fn model(&self) -> &GoalModel {
-        &self.model
-    }
-
     /// Decides a few times on a blank observation, so that a GPU compiles its kernels and the CPU
-    /// fills its pools before the first deadline. Keeps the instruction.
+    /// fills its caches before the first deadline. Keeps the instruction.
     ///
     /// # Errors
     /// [`PolicyError`] when the model cannot run.
@@ -117,7 +185,13 @@ impl GoalPolicy {
         self.instruct("pick up the red mug");
         let blank = self.blank_observation();
         let result = (0..3).try_for_each(|_| self.decision(&blank).map(|_| ()));
-        self.instruction = kept;
+        match kept {
+            Some(text) => self.instruct(&text),
+            None => {
+                self.instruction = None;
+                self.network.forget();
+            }
+        }
         result
     }
 
@@ -127,14 +201,16 @@ impl GoalPolicy {
     /// [`PolicyError`] when the observation cannot be used or the model fails.
     pub fn decision(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
         self.read_observation(observation)?;
-        let cache = self.instruction.as_ref().ok_or(PolicyError::NoInstruction)?;
-        let logits =
-            self.model.logits(&self.inputs, cache).map_err(|error| self.failed(error.to_string()))?;
+        let logits = self
+            .network
+            .logits(&self.inputs)
+            .ok_or(PolicyError::NoInstruction)?
+            .map_err(|error| self.failed(error.to_string()))?;
         Ok(decode_slots(&logits)?.into_decision(observation.time_ns))
     }
 
     fn blank_observation(&self) -> Observation {
-        let edge = self.model.config().image_px;
+        let edge = self.network.config().image_px;
         let camera = |name: &str| Camera {
             name: name.to_owned(),
             width: edge,
@@ -159,7 +235,7 @@ impl GoalPolicy {
 
     fn camera<'a>(&self, observation: &'a Observation, name: &str) -> Result<&'a Camera, PolicyError> {
         let camera = observation.camera(name)?;
-        let edge = self.model.config().image_px;
+        let edge = self.network.config().image_px;
         if camera.width == edge && camera.height == edge {
             Ok(camera)
         } else {
@@ -180,7 +256,7 @@ impl GoalPolicy {
         let wrist = self.camera(observation, WRIST_CAMERA)?;
         let left = observation.tactile(TACTILE_PADS[0])?;
         let right = observation.tactile(TACTILE_PADS[1])?;
-        let edge = self.model.config().image_px;
+        let edge = self.network.config().image_px;
         let fits = scene_patches(&scene.rgb, edge, &mut self.inputs.scene)
             && wrist_patches(&wrist.rgb, edge, &mut self.inputs.wrist)
             && tactile_pair(&left.taxels_n, &right.taxels_n, &mut self.inputs.tactile);
@@ -191,18 +267,6 @@ impl GoalPolicy {
     fn failed(&self, reason: String) -> PolicyError {
         PolicyError::Device { device: self.device.description.clone(), reason }
     }
-
-    fn encode(&self, text: &str) -> Result<InstructionCache, ForwardError> {
-        let tokens = instruction::encode(text);
-        let words: Vec<i32> = tokens.ids.iter().map(|id| i32::from(*id)).collect();
-        if self.device.kind == DeviceKind::Cpu {
-            return self.model.encode(&words[..tokens.len]);
-        }
-        // A GPU compiles and tunes its kernels for each length anew: always use the longest.
-        let real = tokens.len.max(1);
-        let mask: Vec<f32> = (0..words.len()).map(|at| if at < real { 1.0 } else { 0.0 }).collect();
-        self.model.encode_batch(&words, 1, Some(&mask))
-    }
 }
 
 impl Policy for GoalPolicy {
@@ -211,9 +275,12 @@ impl Policy for GoalPolicy {
     }
 
     fn instruct(&mut self, instruction: &str) {
+        self.instruction = Some(instruction.to_owned());
         // Word numbers come from the table that the weights were checked against, so only a failing
         // device can end up here; the next decision then says that there is no instruction.
-        self.instruction = self.encode(instruction).ok();
+        if self.network.encode(instruction).is_err() {
+            self.network.forget();
+        }
     }
 
     fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {

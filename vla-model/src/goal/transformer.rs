@@ -10,7 +10,7 @@ use burn::tensor::{Tensor, activation, module};
 
 use super::init::Init;
 
-const NORM_EPSILON: f64 = 1e-5;
+pub(crate) const NORM_EPSILON: f64 = 1e-5;
 /// Added to the score of a key that does not exist. Large enough to vanish, small enough for any
 /// float.
 pub(crate) const MASKED: f32 = -1e4;

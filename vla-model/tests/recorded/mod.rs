@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use reflexarc_vla_model::goal::config::GoalModelConfig;
+use reflexarc_vla_model::goal::features::{proprio, scene_patches, tactile_pair, wrist_patches};
+use reflexarc_vla_model::goal::model::HostInputs;
 use reflexarc_vla_model::observation::{Camera, Observation, Tactile, ToolPose};
 use safetensors::SafeTensors;
 
@@ -38,4 +41,16 @@ pub(crate) fn episode() -> (String, Vec<Observation>) {
         },
     };
     (instruction, (0..moments).map(observation).collect())
+}
+
+/// One observation, as the policy lays it out.
+pub(crate) fn inputs(config: &GoalModelConfig, observation: &Observation) -> HostInputs {
+    let mut inputs = HostInputs::zeros(config, 1);
+    let image = |name| &observation.camera(name).unwrap().rgb;
+    let pad = |name| &observation.tactile(name).unwrap().taxels_n;
+    assert!(scene_patches(image("scene"), config.image_px, &mut inputs.scene));
+    assert!(wrist_patches(image("wrist"), config.image_px, &mut inputs.wrist));
+    assert!(tactile_pair(pad("left"), pad("right"), &mut inputs.tactile));
+    inputs.proprio.copy_from_slice(&proprio(observation));
+    inputs
 }

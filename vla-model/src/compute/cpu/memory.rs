@@ -20,6 +20,8 @@ unsafe impl Number for i32 {}
 // SAFETY: plain numbers.
 unsafe impl Number for u32 {}
 // SAFETY: plain numbers.
+unsafe impl Number for u16 {}
+// SAFETY: plain numbers.
 unsafe impl Number for i8 {}
 // SAFETY: plain numbers.
 unsafe impl Number for u8 {}

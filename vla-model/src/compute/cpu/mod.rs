@@ -1,8 +1,11 @@
 //! Kernels for the CPU.
 
 mod activate;
+mod attention;
 mod buffer;
+mod conv;
 mod dense;
+mod elementwise;
 mod finish;
 mod isa;
 mod kernels;
@@ -12,17 +15,20 @@ mod pack;
 mod peak;
 mod pool;
 mod prepare;
+#[cfg(test)]
 mod reference;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
 use std::sync::Arc;
 
+pub(crate) use attention::attention;
 pub(crate) use buffer::Buffer;
+pub(crate) use conv::{ConvLayer, max_pool};
 pub(crate) use dense::DenseLayer;
+pub(crate) use elementwise::{add_repeated, gather, norm, turn};
 pub use isa::Isa;
 pub(crate) use peak::{Peak, float as float_peak, int8 as int8_peak};
-pub(crate) use reference::{ConvLayer, attention, max_pool, norm};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]

@@ -269,15 +269,53 @@ fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
 /// Rows whose values all lie below 1e-30 become zeros with scale 0; rows with NaN or infinity become
 /// zeros with scale NaN.
 pub(super) fn quantise(isa: Isa, x: &[f32], to: &mut [u8], flip: u8) -> f32 {
+    assert!(to.len() >= x.len());
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx) {
+        // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
+        return unsafe { quantise_512(x, to, flip) };
+    }
     isa_call!(isa, quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32)
+}
+
+/// [`quantise_body`] with the rest of a row in masked vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn quantise_512(x: &[f32], to: &mut [u8], flip: u8) -> f32 {
+    use std::arch::x86_64::*;
+    let vector = |at: usize| {
+        let mask = if x.len() - at < LANES { (1 << (x.len() - at)) - 1 } else { !0 };
+        // SAFETY: the mask leaves out what is not there.
+        (mask, unsafe { _mm512_maskz_loadu_ps(mask, x.as_ptr().add(at)) })
+    };
+    let mut top = [_mm512_setzero_si512(); 4];
+    for (run, at) in (0..x.len()).step_by(LANES).enumerate() {
+        let magnitude = _mm512_castps_si512(_mm512_abs_ps(vector(at).1));
+        top[run % 4] = _mm512_max_epu32(top[run % 4], magnitude);
+    }
+    let top = _mm512_max_epu32(_mm512_max_epu32(top[0], top[1]), _mm512_max_epu32(top[2], top[3]));
+    let top = f32::from_bits(_mm512_reduce_max_epu32(top));
+    if !quantisable(top) {
+        return not_quantised(top, to, flip);
+    }
+    let factor = 127.0 / top;
+    let (factor, round) = (_mm512_set1_ps(factor), _mm512_set1_ps(ROUND));
+    let flip = _mm_set1_epi8(flip.cast_signed());
+    for at in (0..x.len()).step_by(LANES) {
+        let (mask, values) = vector(at);
+        let rounded = _mm512_castps_si512(_mm512_add_ps(_mm512_mul_ps(values, factor), round));
+        let bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(rounded), flip);
+        // SAFETY: the mask leaves out what is not there, and `to` is as long as `x`.
+        unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().add(at).cast(), mask, bytes) };
+    }
+    top / 127.0
 }
 
 #[inline(always)]
 fn quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32 {
     let top = largest(x);
-    if !top.is_finite() || top < 1e-30 {
-        to.fill(flip);
-        return if top.is_finite() { 0.0 } else { f32::NAN };
+    if !quantisable(top) {
+        return not_quantised(top, to, flip);
     }
     let factor = 127.0 / top;
     for (to, x) in to.iter_mut().zip(x) {
@@ -286,9 +324,18 @@ fn quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32 {
     top / 127.0
 }
 
+fn quantisable(top: f32) -> bool {
+    top.is_finite() && top >= 1e-30
+}
+
+fn not_quantised(top: f32, to: &mut [u8], flip: u8) -> f32 {
+    to.fill(flip);
+    if top.is_finite() { 0.0 } else { f32::NAN }
+}
+
 /// The largest magnitude; NaN or infinity when one is there. As bits, magnitudes sort as integers do.
 #[inline(always)]
-pub(super) fn largest(x: &[f32]) -> f32 {
+fn largest(x: &[f32]) -> f32 {
     const MAGNITUDE: u32 = 0x7FFF_FFFF;
     let mut lanes = [0; LANES];
     let (runs, rest) = x.as_chunks::<LANES>();

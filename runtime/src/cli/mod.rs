@@ -1,5 +1,7 @@
 //! The command line of `reflexarc`.
 
+mod verify;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +72,9 @@ is not there.
 Example:
   reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
     Check(Common),
+    /// Compare a LeRobot checkpoint's results with recorded ones, tensor by tensor.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +127,16 @@ enum DeviceArg {
     Gpu,
 }
 
+impl From<DeviceArg> for DeviceChoice {
+    fn from(arg: DeviceArg) -> Self {
+        match arg {
+            DeviceArg::Auto => Self::Auto,
+            DeviceArg::Cpu => Self::Cpu,
+            DeviceArg::Gpu => Self::Gpu,
+        }
+    }
+}
+
 impl Common {
     fn into_config(self) -> Result<Config> {
         let mut config = match &self.config {
@@ -134,11 +149,8 @@ impl Common {
         if let Some(instruction) = self.instruction {
             config.policy.instruction = instruction;
         }
-        match self.device {
-            Some(DeviceArg::Auto) => config.policy.device = DeviceChoice::Auto,
-            Some(DeviceArg::Cpu) => config.policy.device = DeviceChoice::Cpu,
-            Some(DeviceArg::Gpu) => config.policy.device = DeviceChoice::Gpu,
-            None => {}
+        if let Some(device) = self.device {
+            config.policy.device = device.into();
         }
         config.validate()?;
         Ok(config)
@@ -162,6 +174,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run(args),
             Command::Check(common) => check(common),
+            Command::Verify(args) => verify::verify(&args),
         }
     }
 }
@@ -281,7 +294,7 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
-        for name in ["run", "check"] {
+        for name in ["run", "check", "verify"] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example:"), "{name} lacks an example");

@@ -1,0 +1,139 @@
+//! The seam between the motion in progress and a new chunk.
+//!
+//! What lies between them, in position and in velocity, is added to the new chunk and fades: a polynomial of
+//! fifth order from there to zero, with zero velocity and acceleration at its end. Its window is as short as
+//! configured, or longer where the seam is wide, so that the fading alone asks for no more than half of a
+//! joint's velocity and acceleration; and never longer than configured either.
+
+use reflexarc_kinematics::Joints;
+
+/// Share of a joint's limits that a fading seam may ask for.
+const SHARE: f64 = 0.5;
+/// Largest slope of `1 − 10x³ + 15x⁴ − 6x⁵`.
+const POSITION_SLOPE: f64 = 1.875;
+/// Its largest curvature, `10/√3`.
+const POSITION_CURVATURE: f64 = 5.773_502_691_896_258;
+/// Largest curvature of `x − 6x³ + 8x⁴ − 3x⁵`, rounded up.
+const VELOCITY_CURVATURE: f64 = 3.95;
+
+/// What is still left of a seam.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seam {
+    offset: Joints,
+    /// Velocity of the offset, per window.
+    drift: Joints,
+    window_s: f64,
+    elapsed_s: f64,
+}
+
+impl Seam {
+    /// A seam that begins `offset_rad` off and drifts by `drift_rad_s`.
+    ///
+    /// `velocity_rad_s` and `acceleration_rad_s2` are the joints' limits; `shortest_s` and `longest_s` bound
+    /// the window.
+    #[must_use]
+    pub fn new(
+        offset_rad: Joints,
+        drift_rad_s: &Joints,
+        velocity_rad_s: &Joints,
+        acceleration_rad_s2: f64,
+        (shortest_s, longest_s): (f64, f64),
+    ) -> Self {
+        let acceleration = SHARE * acceleration_rad_s2;
+        let needed_s = |i: usize| {
+            let (offset, drift) = (offset_rad[i].abs(), drift_rad_s[i].abs());
+            let by_velocity_s = POSITION_SLOPE * offset / (SHARE * velocity_rad_s[i]);
+            // offset · curvature / window² + drift · curvature / window = acceleration
+            let linear = VELOCITY_CURVATURE * drift;
+            let by_acceleration_s = (linear
+                + (linear * linear + 4.0 * acceleration * POSITION_CURVATURE * offset).sqrt())
+                / (2.0 * acceleration);
+            by_velocity_s.max(by_acceleration_s)
+        };
+        let window_s = (0..offset_rad.len()).map(needed_s).fold(shortest_s, f64::max).min(longest_s);
+        let drift = Joints::from_fn(offset_rad.len(), |i| drift_rad_s[i] * window_s);
+        Self { offset: offset_rad, drift, window_s, elapsed_s: 0.0 }
+    }
+
+    /// How long it takes to fade, s.
+    #[must_use]
+    pub fn window_s(&self) -> f64 {
+        self.window_s
+    }
+
+    /// Whether it has faded.
+    #[must_use]
+    pub fn faded(&self) -> bool {
+        self.elapsed_s >= self.window_s
+    }
+
+    /// Goes on by `dt_s` and says what is left then, rad.
+    pub fn advance(&mut self, dt_s: f64) -> Joints {
+        self.elapsed_s = (self.elapsed_s + dt_s).min(self.window_s);
+        if self.faded() {
+            return Joints::zeros(self.offset.len());
+        }
+        let x = self.elapsed_s / self.window_s;
+        let cube = x * x * x;
+        let position = 1.0 - cube * (10.0 - x * (15.0 - 6.0 * x));
+        let velocity = x - cube * (6.0 - x * (8.0 - 3.0 * x));
+        Joints::from_fn(self.offset.len(), |i| self.offset[i] * position + self.drift[i] * velocity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DT_S: f64 = 0.001;
+
+    /// Largest velocity and acceleration of a seam that fades, its first step included.
+    fn peaks(seam: Seam, offset: f64, drift: f64) -> (f64, f64) {
+        let (mut seam, mut last, mut speed) = (seam, offset, drift);
+        let (mut fastest, mut hardest) = (0.0_f64, 0.0_f64);
+        while !seam.faded() {
+            let now = seam.advance(DT_S)[0];
+            let speed_now = (now - last) / DT_S;
+            hardest = hardest.max((speed_now - speed).abs() / DT_S);
+            fastest = fastest.max(speed_now.abs());
+            (last, speed) = (now, speed_now);
+        }
+        (fastest, hardest.max(speed.abs() / DT_S))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_seam_fades_within_half_of_the_limits(offset in -1.0..1.0f64, drift in -1.0..1.0f64) {
+            let one = |value: f64| Joints::from_slice(&[value]);
+            let seam = Seam::new(one(offset), &one(drift), &one(2.0), 10.0, (0.2, 10.0));
+            prop_assert!(seam.window_s() >= 0.2 && seam.window_s() < 10.0);
+            let (fastest, hardest) = peaks(seam, offset, drift);
+            prop_assert!(fastest <= 1.0 + drift.abs() + 1e-6, "{fastest}");
+            prop_assert!(hardest <= 5.0 * 1.02, "{hardest}");
+        }
+    }
+
+    #[test]
+    fn its_window_is_bounded_on_both_sides() {
+        let one = |value: f64| Joints::from_slice(&[value]);
+        let seam = |offset: f64| Seam::new(one(offset), &one(0.0), &one(2.0), 10.0, (0.2, 1.0));
+        assert_eq!(seam(0.0).window_s(), 0.2);
+        assert_eq!(seam(100.0).window_s(), 1.0);
+        assert!(seam(0.1).window_s() > 0.2 && seam(0.1).window_s() < 1.0);
+        let mut wide = seam(100.0);
+        for _ in 0..30 {
+            wide.advance(1.0 / 30.0);
+        }
+        assert!(wide.faded());
+        assert_eq!(wide.advance(0.1)[0], 0.0);
+    }
+
+    #[test]
+    fn none_is_left_of_no_seam() {
+        assert!(Seam::default().faded());
+        assert_eq!(Seam::default().advance(0.1).len(), 0);
+    }
+}
