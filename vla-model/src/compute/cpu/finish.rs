@@ -52,12 +52,12 @@ pub(super) unsafe fn store(isa: Isa, sums: Sums<'_>, rows: usize, columns: Colum
         #[target_feature(enable = "avx2,fma")]
         unsafe fn avx2(sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
             // SAFETY: the caller's.
-            unsafe { by_sums::<__m256>(sums, rows, columns, corner) }
+            unsafe { by_activation::<__m256>(sums, rows, columns, corner) }
         }
         #[target_feature(enable = "avx512f")]
         unsafe fn avx512(sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
             // SAFETY: the caller's.
-            unsafe { by_sums::<__m512>(sums, rows, columns, corner) }
+            unsafe { by_activation::<__m512>(sums, rows, columns, corner) }
         }
         match isa {
             // SAFETY: the caller's.
@@ -71,72 +71,71 @@ pub(super) unsafe fn store(isa: Isa, sums: Sums<'_>, rows: usize, columns: Colum
     }
     let _ = isa;
     // SAFETY: the caller's.
-    unsafe { by_sums::<[f32; 8]>(sums, rows, columns, corner) }
+    unsafe { by_activation::<[f32; 8]>(sums, rows, columns, corner) }
 }
 
+// No closures below: only functions that are inlined for certain are compiled for the processor.
+
 #[inline(always)]
-unsafe fn by_sums<L: Lanes>(sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
-    // SAFETY: tiles and scales have all rows and columns; the rest is the caller's.
+unsafe fn by_activation<L: Lanes>(sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
+    // SAFETY: the caller's.
     unsafe {
-        match sums {
-            Sums::Float(tile) => {
-                by_activation(|row, at| L::load(tile.0[row].as_ptr().add(at)), rows, columns, corner);
-            }
-            Sums::Int8(tile, row_scales, scales) => {
-                let number = |row: usize, at: usize| {
-                    let sum = L::from_integers(tile.0[row].as_ptr().add(at));
-                    sum.mul(L::splat(row_scales[row])).mul(L::load(scales.as_ptr().add(at)))
-                };
-                by_activation(number, rows, columns, corner);
-            }
-            Sums::Int4(tile, row_scales) => {
-                let number = |row: usize, at: usize| {
-                    L::load(tile.0[row].as_ptr().add(at)).mul(L::splat(row_scales[row]))
-                };
-                by_activation(number, rows, columns, corner);
-            }
+        match columns.activation {
+            Activation::None => corner.store_rows::<L, NONE>(sums, rows, columns),
+            Activation::Relu => corner.store_rows::<L, RELU>(sums, rows, columns),
+            Activation::GeluTanh => corner.store_rows::<L, GELU>(sums, rows, columns),
+            Activation::Silu => corner.store_rows::<L, SILU>(sums, rows, columns),
+            Activation::SiluGated => corner.store_rows::<L, GATED>(sums, rows, columns),
         }
     }
 }
 
-#[inline(always)]
-unsafe fn by_activation<L: Lanes>(
-    number: impl Fn(usize, usize) -> L,
-    rows: usize,
-    columns: Columns<'_>,
-    corner: Corner,
-) {
-    // SAFETY: the bias has all columns; the rest is the caller's.
-    unsafe {
-        let biased = |row, at| number(row, at).add(L::load(columns.bias.as_ptr().add(at)));
-        match (columns.activation, columns.residual_first) {
-            (Activation::None, _) => {
-                corner.store_rows::<_, COLUMNS>(rows, |row, at, residual: L| biased(row, at).add(residual))
+const NONE: u8 = 0;
+const RELU: u8 = 1;
+const GELU: u8 = 2;
+const SILU: u8 = 3;
+const GATED: u8 = 4;
+
+impl Sums<'_> {
+    /// The numbers at a place of a tile, with their bias.
+    #[inline(always)]
+    unsafe fn biased<L: Lanes>(self, row: usize, at: usize, bias: &[f32; COLUMNS]) -> L {
+        // SAFETY: tiles, scales and bias have all rows and columns.
+        unsafe {
+            let number = match self {
+                Sums::Float(tile) => L::load(tile.0[row].as_ptr().add(at)),
+                Sums::Int8(tile, row_scales, scales) => {
+                    let sum = L::from_integers(tile.0[row].as_ptr().add(at));
+                    sum.mul(L::splat(row_scales[row])).mul(L::load(scales.as_ptr().add(at)))
+                }
+                Sums::Int4(tile, row_scales) => {
+                    L::load(tile.0[row].as_ptr().add(at)).mul(L::splat(row_scales[row]))
+                }
+            };
+            number.add(L::load(bias.as_ptr().add(at)))
+        }
+    }
+
+    /// The outputs at a place of a tile.
+    #[inline(always)]
+    unsafe fn output<L: Lanes, const ACTIVATION: u8>(
+        self,
+        row: usize,
+        at: usize,
+        columns: Columns<'_>,
+        residual: L,
+    ) -> L {
+        // SAFETY: as above; a gated panel has its values in the right half.
+        unsafe {
+            let x: L = self.biased(row, at, columns.bias);
+            match ACTIVATION {
+                RELU if columns.residual_first => relu(x.add(residual)),
+                RELU => relu(x).add(residual),
+                GELU => gelu_tanh(x).add(residual),
+                SILU => silu(x).add(residual),
+                GATED => silu(x).mul(self.biased(row, COLUMNS / 2 + at, columns.bias)).add(residual),
+                _ => x.add(residual),
             }
-            (Activation::Relu, true) => {
-                corner.store_rows::<_, COLUMNS>(rows, |row, at, residual: L| {
-                    relu(biased(row, at).add(residual))
-                });
-            }
-            (Activation::Relu, false) => {
-                corner.store_rows::<_, COLUMNS>(rows, |row, at, residual: L| {
-                    relu(biased(row, at)).add(residual)
-                });
-            }
-            (Activation::GeluTanh, _) => {
-                corner.store_rows::<_, COLUMNS>(rows, |row, at, residual: L| {
-                    gelu_tanh(biased(row, at)).add(residual)
-                });
-            }
-            (Activation::Silu, _) => {
-                corner.store_rows::<_, COLUMNS>(rows, |row, at, residual: L| {
-                    silu(biased(row, at)).add(residual)
-                });
-            }
-            (Activation::SiluGated, _) => corner
-                .store_rows::<_, { COLUMNS / 2 }>(rows, |row, at, residual: L| {
-                    silu(biased(row, at)).mul(biased(row, COLUMNS / 2 + at)).add(residual)
-                }),
         }
     }
 }
@@ -162,36 +161,36 @@ impl Corner {
         let _ = rows;
     }
 
-    /// Stores what `value` makes of row, column and residual. `WIDTH` columns are the usual case.
+    /// Stores rows `rows` of a tile. Where columns are missing, through a row of its own.
     #[inline(always)]
-    unsafe fn store_rows<L: Lanes, const WIDTH: usize>(
+    unsafe fn store_rows<L: Lanes, const ACTIVATION: u8>(
         self,
+        sums: Sums<'_>,
         rows: usize,
-        value: impl Fn(usize, usize, L) -> L,
+        columns: Columns<'_>,
     ) {
+        let width = if ACTIVATION == GATED { COLUMNS / 2 } else { COLUMNS };
+        let (mut some, mut added) = ([0.0; COLUMNS], [0.0; COLUMNS]);
+        let whole = self.columns == width;
         for row in 0..rows {
-            let output = self.output.wrapping_add(row * self.stride);
-            let residual = self.residual.wrapping_add(row * self.stride);
+            let to = self.output.wrapping_add(row * self.stride);
+            let mut residual = added.as_ptr();
             // SAFETY: the caller's.
             unsafe {
-                if self.columns < WIDTH {
-                    let (mut some, mut added) = ([0.0; WIDTH], [0.0; WIDTH]);
-                    if !self.residual.is_null() {
+                if !self.residual.is_null() {
+                    residual = self.residual.wrapping_add(row * self.stride);
+                    if !whole {
                         std::ptr::copy_nonoverlapping(residual, added.as_mut_ptr(), self.columns);
+                        residual = added.as_ptr();
                     }
-                    for at in (0..WIDTH).step_by(L::COUNT) {
-                        let residual = L::load(added.as_ptr().add(at));
-                        value(row, at, residual).store(some.as_mut_ptr().add(at));
-                    }
-                    std::ptr::copy_nonoverlapping(some.as_ptr(), output, self.columns);
-                } else if self.residual.is_null() {
-                    for at in (0..WIDTH).step_by(L::COUNT) {
-                        value(row, at, L::splat(0.0)).store(output.add(at));
-                    }
-                } else {
-                    for at in (0..WIDTH).step_by(L::COUNT) {
-                        value(row, at, L::load(residual.add(at))).store(output.add(at));
-                    }
+                }
+                let output = if whole { to } else { some.as_mut_ptr() };
+                for at in (0..width).step_by(L::COUNT) {
+                    let residual = L::load(residual.add(at));
+                    sums.output::<L, ACTIVATION>(row, at, columns, residual).store(output.add(at));
+                }
+                if !whole {
+                    std::ptr::copy_nonoverlapping(some.as_ptr(), to, self.columns);
                 }
             }
         }

@@ -175,9 +175,13 @@ impl Writer {
             }
             None => x,
         };
+        let quantised = |to: &mut [u8], flip: u8| match what.source {
+            Source::Fill { integers, .. } if what.norm.is_none() => integers(from + at, to, flip),
+            _ => quantise(what.isa, x, to, flip),
+        };
         if what.form == Form::Tiles {
             let integers = &mut integers.as_mut_slice::<u8>()[..inputs];
-            let scale = quantise(what.isa, x, integers, 0);
+            let scale = quantised(integers, 0);
             let block = at / TILE_ROWS * TILE_ROWS * self.stride + at % TILE_ROWS * TILE_BYTES;
             for (piece, values) in integers.chunks(TILE_BYTES).enumerate() {
                 let to = block + piece * TILE_ROWS * TILE_BYTES;
@@ -194,10 +198,7 @@ impl Writer {
         unsafe {
             let to = std::slice::from_raw_parts_mut(self.values.add(at * self.stride), inputs);
             let flip = if what.form == Form::Offset { 0x80 } else { 0 };
-            *self.scales.add(at) = match what.source {
-                Source::Fill { integers, .. } if what.norm.is_none() => integers(from + at, to, flip),
-                _ => quantise(what.isa, x, to, flip),
-            };
+            *self.scales.add(at) = quantised(to, flip);
             for (block, values) in to.chunks_exact(INT4_BLOCK).take(self.blocks).enumerate() {
                 let sum: i32 = values.iter().map(|value| i32::from(*value as i8)).sum();
                 *self.block_sums.add(at * self.blocks + block) = -8 * sum;
@@ -280,13 +281,8 @@ fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
 /// Rows whose values all lie below 1e-30 become zeros with scale 0; rows with NaN or infinity become
 /// zeros with scale NaN.
 pub(super) fn quantise(isa: Isa, x: &[f32], to: &mut [u8], flip: u8) -> f32 {
-    isa_call!(isa, quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32)
-}
-
-#[inline(always)]
-fn quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32 {
-    let (factor, scale) = factor_and_scale(largest_body(x));
-    round_body(x, factor, to, flip);
+    let (factor, scale) = factor_and_scale(largest(isa, x));
+    round(isa, x, factor, to, flip);
     scale
 }
 
@@ -303,22 +299,73 @@ pub(super) fn factor_and_scale(top: f32) -> (f32, f32) {
 
 /// `to = round(x · factor)` as [`quantise`] does it; zeros for a factor of zero.
 pub(super) fn round(isa: Isa, x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
+    assert!(to.len() >= x.len());
+    if factor == 0.0 {
+        return to.fill(flip);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx) {
+        // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
+        return unsafe { round_512(x, factor, to, flip) };
+    }
     isa_call!(isa, round_body(x: &[f32], factor: f32, to: &mut [u8], flip: u8) -> ());
 }
 
 #[inline(always)]
 fn round_body(x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
-    if factor == 0.0 {
-        return to.fill(flip);
-    }
     for (to, x) in to.iter_mut().zip(x) {
         *to = (x * factor + ROUND).to_bits() as u8 ^ flip;
     }
 }
 
+/// The sixteen values from `at` on, those behind the end masked out.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sixteen(x: &[f32], at: usize) -> (u16, std::arch::x86_64::__m512) {
+    let mask = if x.len() - at < LANES { (1 << (x.len() - at)) - 1 } else { !0 };
+    // SAFETY: the mask leaves out what is not there.
+    (mask, unsafe { std::arch::x86_64::_mm512_maskz_loadu_ps(mask, x.as_ptr().add(at)) })
+}
+
+/// [`round_body`] with the rest of a row in masked vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn round_512(x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
+    use std::arch::x86_64::*;
+    let (factor, round) = (_mm512_set1_ps(factor), _mm512_set1_ps(ROUND));
+    let flip = _mm_set1_epi8(flip.cast_signed());
+    for at in (0..x.len()).step_by(LANES) {
+        let (mask, values) = sixteen(x, at);
+        let rounded = _mm512_castps_si512(_mm512_add_ps(_mm512_mul_ps(values, factor), round));
+        let bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(rounded), flip);
+        // SAFETY: the mask leaves out what is not there, and `to` is at least as long as `x`.
+        unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().add(at).cast(), mask, bytes) };
+    }
+}
+
 /// The largest magnitude; NaN or infinity when one is there. As bits, magnitudes sort as integers do.
 pub(super) fn largest(isa: Isa, x: &[f32]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx) {
+        // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
+        return unsafe { largest_512(x) };
+    }
     isa_call!(isa, largest_body(x: &[f32]) -> f32)
+}
+
+/// [`largest_body`] with the rest of a row in masked vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn largest_512(x: &[f32]) -> f32 {
+    use std::arch::x86_64::*;
+    let mut top = [_mm512_setzero_si512(); 4];
+    for (run, at) in (0..x.len()).step_by(LANES).enumerate() {
+        let magnitude = _mm512_castps_si512(_mm512_abs_ps(sixteen(x, at).1));
+        top[run % 4] = _mm512_max_epu32(top[run % 4], magnitude);
+    }
+    let top = _mm512_max_epu32(_mm512_max_epu32(top[0], top[1]), _mm512_max_epu32(top[2], top[3]));
+    f32::from_bits(_mm512_reduce_max_epu32(top))
 }
 
 #[inline(always)]
