@@ -39,7 +39,7 @@ impl From<GoalPolicy> for Contender {
 }
 
 impl Contender {
-    /// The goal model in a weights file; `precision` where it is not the file's own.
+    /// The goal model in a weights file, on one thread of a CPU; `precision` where it is not the file's own.
     ///
     /// # Errors
     /// When there is no such file, it is not sound, or the device is not there.
