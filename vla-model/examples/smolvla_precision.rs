@@ -1,11 +1,11 @@
 //! What a SmolVLA checkpoint loses to integers: its chunks in each precision, part by part, against f32.
 //!
 //! ```text
-//! cargo run --release -p reflexarc-vla-model --example smolvla_precision -- DIR [--cameras N]... [--only NAME]
+//! cargo run --release -p reflexarc-vla-model --example smolvla_precision -- DIR [--cameras N]... [--only NAME]...
 //! ```
 //!
-//! Prints a row for each choice of precisions and number of cameras: the cosine between the two chunks and
-//! their largest difference, in units of one standard deviation of the training data (the network's own);
+//! Prints a row for each choice of precisions and number of cameras: the cosine with the first row's chunks
+//! and the largest difference from them, in units of one standard deviation of the training data;
 //! the time of each stage, best of three; and the most memory that the process has held so far, which
 //! says something of one model with `--only`. Images are smooth random patterns, the noise is the same for
 //! all.
@@ -48,15 +48,15 @@ fn choices() -> Vec<(String, Precisions)> {
 }
 
 fn main() -> Result<()> {
-    let usage = "usage: smolvla_precision DIR [--cameras N]... [--only NAME]";
+    let usage = "usage: smolvla_precision DIR [--cameras N]... [--only NAME]...";
     let mut arguments = std::env::args().skip(1);
     let dir = PathBuf::from(arguments.next().ok_or(usage)?);
-    let (mut cameras, mut only) = (Vec::new(), None);
+    let (mut cameras, mut only) = (Vec::new(), Vec::new());
     while let Some(option) = arguments.next() {
         let value = arguments.next().ok_or(usage)?;
         match option.as_str() {
             "--cameras" => cameras.push(value.parse::<usize>()?),
-            "--only" => only = Some(value),
+            "--only" => only.push(value),
             _ => return Err(usage.into()),
         }
     }
@@ -77,7 +77,7 @@ fn main() -> Result<()> {
         let without = all.get(count..).ok_or("the checkpoint has fewer cameras")?;
         let mut exact = None;
         for (name, precision) in choices() {
-            if only.as_ref().is_some_and(|only| *only != name) {
+            if !only.is_empty() && !only.contains(&name) {
                 continue;
             }
             let options =

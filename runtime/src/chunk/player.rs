@@ -445,6 +445,12 @@ impl Player {
         })
     }
 
+    /// Number of the newest chunk offered, taken up or not.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.newest
+    }
+
     /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> PlayStats {

@@ -94,8 +94,8 @@ struct Common {
     /// Configuration (TOML); every key is optional, see runtime/reflexarc.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Weights of the policy; overrides policy.model.
-    #[arg(long, value_name = "FILE")]
+    /// Weights file of the goal model, or folder of a LeRobot checkpoint; overrides policy.model.
+    #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// What the policy runs on; overrides policy.device.
     #[arg(long, value_enum)]
@@ -247,7 +247,7 @@ fn check(common: Common) -> Result<u8> {
     );
     println!("instruction  \"{}\"", config.policy.instruction);
     let path = model_path(&config)?;
-    let loaded = load_policy(path, config.policy.device)?;
+    let loaded = load_policy(path, &config)?;
     println!("model        {} ({})", path.display(), loaded.policy.name());
     if let Some(hash) = file_sha256(path) {
         println!("model hash   {hash}");
@@ -277,7 +277,7 @@ fn run(args: RunArgs) -> Result<u8> {
             "nobody could reach this runtime: give --listen or --connect an endpoint such as tcp/127.0.0.1:7447"
         );
     }
-    let loaded = load_policy(model_path(&config)?, config.policy.device)?;
+    let loaded = load_policy(model_path(&config)?, &config)?;
     println!("model   {} on {}", loaded.policy.name(), loaded.device);
 
     // Before the threads start, so that a signal at any time ends in a braked hold.

@@ -9,8 +9,10 @@ mod elementwise;
 mod finish;
 mod isa;
 mod kernels;
+mod lanes;
 mod memory;
 mod pack;
+mod peak;
 mod pool;
 mod prepare;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub(crate) use conv::{ConvLayer, max_pool};
 pub(crate) use dense::DenseLayer;
 pub(crate) use elementwise::{add_repeated, gather, norm, turn};
 pub use isa::Isa;
+pub(crate) use peak::{Peak, float as float_peak, int8 as int8_peak};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]

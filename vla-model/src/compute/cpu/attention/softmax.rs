@@ -10,7 +10,7 @@ const ROUND: f32 = 12_582_912.0 + 127.0;
 /// [`FINE`] the relative error is at most 2.2e-7, with [`COARSE`] 1.1e-4, a twentieth of what bf16
 /// resolves.
 #[inline(always)]
-pub(super) fn exp2<const FUSED: bool, const FACTORS: usize>(x: f32, factors: &[f32; FACTORS]) -> f32 {
+fn exp2<const FUSED: bool, const FACTORS: usize>(x: f32, factors: &[f32; FACTORS]) -> f32 {
     let x = if -127.0 > x { -127.0 } else { x };
     let whole = x + ROUND;
     let part = x - (whole - ROUND);
@@ -27,9 +27,9 @@ pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-pub(super) const FINE: [f32; 6] =
-    [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_13, 0.009_675_542, 0.001_327_647_1];
-pub(super) const COARSE: [f32; 4] = [0.999_928_06, 0.693_260_97, 0.242_611_14, 0.055_171_67];
+const FINE: [f32; 6] = [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_13, 0.009_675_542, 0.001_327_647_1];
+#[cfg(any(target_arch = "x86_64", test))]
+const COARSE: [f32; 4] = [0.999_928_06, 0.693_260_97, 0.242_611_14, 0.055_171_67];
 
 /// What is known of each query after some blocks.
 pub(super) struct Running {
@@ -131,7 +131,12 @@ fn largest(scores: &[f32], before: f32) -> f32 {
             *top = if *score > *top { *score } else { *top };
         }
     }
-    tops.into_iter().fold(before, |top, score| if score > top { score } else { top })
+    for half in [8, 4, 2, 1] {
+        for at in 0..half {
+            tops[at] = if tops[at + half] > tops[at] { tops[at + half] } else { tops[at] };
+        }
+    }
+    tops[0]
 }
 
 #[inline(always)]
@@ -186,6 +191,7 @@ fn weigh_pairs(scores: &[f32], top: f32, pairs: &mut [u16]) -> f32 {
 }
 
 /// The nearest bf16, ties to even; NaN stays NaN.
+#[cfg(any(target_arch = "x86_64", test))]
 #[inline(always)]
 pub(super) fn bf16(x: f32) -> u16 {
     let bits = x.to_bits();
