@@ -218,7 +218,7 @@ impl fmt::Display for Card {
         if let Some(quantisation) = &self.quantisation {
             writeln!(
                 f,
-                "quantised    {:?} by {} from a model with SHA-256 {}",
+                "quantised    {} by {} from a model with SHA-256 {}",
                 quantisation.scheme, quantisation.made_by, quantisation.source_sha256
             )?;
         }
