@@ -292,7 +292,7 @@ fn print_peaks(summary: &Summary) {
     }
 }
 
-/// Runs the episodes on several threads; each thread's model has one core for itself.
+/// Runs the episodes on several threads.
 fn run_all(
     arguments: &Arguments,
     first: Box<dyn Policy>,
@@ -303,7 +303,6 @@ fn run_all(
     let results: Mutex<Vec<EpisodeResult>> = Mutex::new(Vec::new());
     let first = Mutex::new(Some(first));
     let work = || -> Result<()> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         let loaded = first.lock().map_err(|_| anyhow!("another episode panicked"))?.take();
         let policy = loaded.map_or_else(|| Ok(contender()?.policy), anyhow::Ok)?;
         let timed = Timed { policy, latency: Arc::clone(&latency) };
@@ -318,7 +317,7 @@ fn run_all(
                 Ablation::Expert => Decider::Expert,
                 _ => Decider::Policy(Box::new(Lent(Arc::clone(&policy)))),
             };
-            let result = pool.install(|| episode::run(&episode, decider))?;
+            let result = episode::run(&episode, decider)?;
             let mut results = results.lock().map_err(|_| anyhow!("another episode panicked"))?;
             results.push(result);
             let done = results.len();

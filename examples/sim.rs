@@ -173,7 +173,7 @@ fn play(arguments: Arguments) -> Result<bool> {
         DeviceArg::Gpu => DeviceChoice::Gpu,
     };
     let model = arguments.model.clone().unwrap_or_else(shipped_model);
-    let loaded = load_policy(&model, config.policy.device)?;
+    let loaded = load_policy(&model, &config)?;
     config.policy.model = Some(model.clone());
     let recording = arguments.record.clone().unwrap_or_else(|| arguments.out.join("sim.mcap"));
     config.record.path = Some(recording);

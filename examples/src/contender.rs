@@ -11,7 +11,7 @@ use reflexarc_vla_model::checkpoint::{Checkpoint, CheckpointError, PolicyConfig}
 use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::compute::{Backend, Precision};
 use reflexarc_vla_model::device::DeviceChoice;
-use reflexarc_vla_model::goal::policy::GoalPolicy;
+use reflexarc_vla_model::goal::policy::{CpuOptions, GoalPolicy};
 use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use reflexarc_vla_model::smolvla::{self, SmolVla, SmolVlaOptions};
@@ -39,13 +39,13 @@ impl From<GoalPolicy> for Contender {
 }
 
 impl Contender {
-    /// The goal model in a weights file; `precision` where it is not the file's own.
+    /// The goal model in a weights file, on one thread of a CPU; `precision` where it is not the file's own.
     ///
     /// # Errors
     /// When there is no such file, it is not sound, or the device is not there.
     pub fn goal(weights: &Path, device: DeviceChoice, precision: Option<Precision>) -> Result<Self> {
-        let read =
-            || Ok::<_, anyhow::Error>(GoalPolicy::from_bytes(&std::fs::read(weights)?, device, precision)?);
+        let cpu = CpuOptions { precision, threads: 1 };
+        let read = || Ok::<_, anyhow::Error>(GoalPolicy::from_bytes(&std::fs::read(weights)?, device, cpu)?);
         Ok(read().with_context(|| format!("cannot load the model {}", weights.display()))?.into())
     }
 

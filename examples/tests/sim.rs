@@ -244,10 +244,12 @@ fn truncated_weights_are_refused_in_words() {
     let path: PathBuf =
         std::env::temp_dir().join(format!("reflexarc-{}-cut.safetensors", std::process::id()));
     std::fs::write(&path, &bytes).unwrap();
-    assert!(load_policy(&path, DeviceChoice::Cpu).is_ok());
+    let mut config = Config::default();
+    config.policy.device = DeviceChoice::Cpu;
+    assert!(load_policy(&path, &config).is_ok());
     for kept in [bytes.len() - 1, bytes.len() / 2, 4, 0] {
         std::fs::write(&path, &bytes[..kept]).unwrap();
-        let error = load_policy(&path, DeviceChoice::Cpu).err().unwrap().to_string();
+        let error = load_policy(&path, &config).err().unwrap().to_string();
         assert!(error.contains("-cut.safetensors") && error.len() > 60, "{error}");
     }
     std::fs::remove_file(&path).unwrap();

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub use reflexarc_vla_model::compute::Precision;
 pub use reflexarc_vla_model::device::DeviceChoice;
 use serde::{Deserialize, Serialize};
 
@@ -225,6 +226,9 @@ pub struct PolicyConfig {
     pub instruction: String,
     /// `auto`, `cpu` or `gpu`.
     pub device: DeviceChoice,
+    /// Numbers in which a checkpoint's large layers compute: `f32`, `bf16`, `int8` or `int4`. The goal
+    /// model's file says its own.
+    pub precision: Precision,
 }
 
 /// What is recorded.
@@ -321,7 +325,12 @@ impl Default for SafetyConfig {
 
 impl Default for PolicyConfig {
     fn default() -> Self {
-        Self { model: None, instruction: "pick up the red mug".into(), device: DeviceChoice::Auto }
+        Self {
+            model: None,
+            instruction: "pick up the red mug".into(),
+            device: DeviceChoice::Auto,
+            precision: Precision::F32,
+        }
     }
 }
 

@@ -181,7 +181,7 @@ impl Mind {
             self.instruct(&sample.value.data);
         }
         let playing = snapshot.playing.as_ref();
-        if self.spoken.too_early(playing) {
+        if self.spoken.too_early(snapshot.heard, playing) {
             return None;
         }
         let observation = snapshot.observation(&self.senses)?;

@@ -90,10 +90,12 @@ impl RunInfo {
     }
 }
 
-/// SHA-256 of a file as hexadecimal digits, or `None` if it cannot be read.
+/// SHA-256 of a model's weights as hexadecimal digits, of the file itself or of `model.safetensors` in a
+/// folder; `None` if it cannot be read.
 #[must_use]
 pub fn file_sha256(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
+    let inside = path.join("model.safetensors");
+    let mut file = File::open(if path.is_dir() { &inside } else { path }).ok()?;
     let mut hasher = Sha256::new();
     let mut block = vec![0; 1 << 16];
     loop {

@@ -166,6 +166,12 @@ impl Reflex {
         self.player.playing(at_ns)
     }
 
+    /// Number of the newest chunk given so far, taken up or not.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.player.heard()
+    }
+
     /// Joint positions that the chunk in force asked for in the last tick, before the limiter; absent where
     /// none is executed.
     #[must_use]

@@ -87,7 +87,9 @@ pub struct ChunkReport {
     pub widest_seam_rad: f64,
     /// Starts from rest.
     pub starts: u64,
-    /// Times that the actions ran out before a new chunk came.
+    /// Ticks in motion or coming to rest in which no action was consumed, for want of one.
+    pub starved_ticks: u64,
+    /// Times that the arm came to rest because the actions had run out.
     pub ran_dry: u64,
     /// Values executed at a limit, because they lay a little outside.
     pub clamped: u64,
@@ -112,6 +114,7 @@ impl ChunkReport {
             longest_delay: play.longest_delay,
             widest_seam_rad: play.widest_seam_rad,
             starts: play.starts,
+            starved_ticks: play.starved_ticks,
             ran_dry: play.ran_dry,
             clamped: audit.clamped,
             fast_steps: audit.fast_steps,
@@ -301,13 +304,14 @@ impl Report {
         if let Some(chunks) = &self.chunks {
             writeln!(
                 out,
-                "chunks            {} taken, late {:?}; {:.1} actions skipped each (at most {}), widest seam {:.3} rad, {} starts, ran dry {} times, {} values clamped, {} steps too fast",
+                "chunks            {} taken, late {:?}; {:.1} actions skipped each (at most {}), widest seam {:.3} rad, {} starts, starved for {} ticks, ran dry {} times, {} values clamped, {} steps too fast",
                 chunks.taken,
                 chunks.late,
                 chunks.skipped_each,
                 chunks.longest_delay,
                 chunks.widest_seam_rad,
                 chunks.starts,
+                chunks.starved_ticks,
                 chunks.ran_dry,
                 chunks.clamped,
                 chunks.fast_steps

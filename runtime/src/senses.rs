@@ -93,6 +93,8 @@ pub struct Snapshot {
     pub observation_ns: u64,
     /// What of a chunk was being executed at the time of the observation.
     pub playing: Option<Playing>,
+    /// Number of the newest chunk that the reflex has been given.
+    pub heard: u64,
     cameras: [Option<Arc<Sample<Image>>>; MAX_CAMERAS],
     pads: [Option<Arc<Sample<Float32MultiArray>>>; MAX_PADS],
 }
@@ -114,6 +116,7 @@ impl Snapshot {
             pad_normal_n: [0.0; MAX_PADS],
             observation_ns: 0,
             playing: None,
+            heard: 0,
             cameras: [const { None }; MAX_CAMERAS],
             pads: [const { None }; MAX_PADS],
         }

@@ -61,6 +61,7 @@ impl Spine {
     pub fn sense(&mut self, now_ns: u64) -> Snapshot {
         let mut snapshot = self.senses.read(now_ns);
         snapshot.playing = self.reflex.playing(snapshot.observation_ns);
+        snapshot.heard = self.reflex.heard();
         snapshot
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use common::{HZ, Plant, Script, reach};
+use common::{HZ, Plant, Say, Script, reach};
 use reflexarc_drivers::{Bus, Clock, Link, Topics, ZenohConfig};
 use reflexarc_runtime::{Config, HoldReason, Mode, Runtime, realtime};
 
@@ -85,6 +85,49 @@ fn a_second_of_real_time_adds_up_and_ends_at_rest() {
     let bytes = std::fs::read(&path).unwrap();
     assert!(mcap::Summary::read(&bytes).unwrap().is_some());
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn chunks_are_executed_between_threads() {
+    let (bus, clock) = (Bus::new(), Clock::system());
+    let mut plant = Plant::new(Link::in_process(&bus, clock.clone()));
+    let mut config = patient();
+    config.chunk.rate_hz = 50.0;
+    let script = Script::new(reach());
+    let home = plant.q.iter().map(|q| *q as f32).chain([0.05]);
+    script.says(Say::Actions(home.cycle().take(100 * 8).collect()));
+    let link = Link::in_process(&bus, clock.clone());
+    let runtime = Runtime::new(config, link, Box::new(script)).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::new(AtomicBool::new(false));
+    let robot = Builder::new()
+        .name("robot".into())
+        .spawn({
+            let (clock, ended) = (clock.clone(), Arc::clone(&ended));
+            move || {
+                let mut tick = 0;
+                while !ended.load(Ordering::Acquire) {
+                    plant.step(tick, clock.now_ns());
+                    tick += 1;
+                    std::thread::sleep(Duration::from_micros(1_000_000 / HZ));
+                }
+            }
+        })
+        .unwrap();
+    let report = realtime::run(runtime, &clock, &stop, |progress| {
+        if progress.time_s >= 0.8 {
+            stop.store(true, Ordering::Release);
+        }
+    })
+    .unwrap();
+    ended.store(true, Ordering::Release);
+    robot.join().unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let chunks = report.chunks.clone().unwrap();
+    assert!(chunks.taken > 3 && chunks.late.is_empty(), "{}", report.to_text());
+    assert!(report.modes["active"] > 10);
+    // It has its own pace.
+    assert_eq!(report.mind_missed, 0);
 }
 
 #[test]

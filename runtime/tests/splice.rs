@@ -1,7 +1,7 @@
 //! The splice: inference delay × chunk length → how hard the seams are, before the limiter and after it.
 //!
-//! A policy that follows a smooth motion, but each of whose chunks is off by its own error, is asked again as
-//! soon as it has answered. The table in `data/splice.txt` says what became of it. After a change of
+//! A policy continues a smooth motion from wherever it sees the arm in it, each chunk off by its own error,
+//! and is asked again as soon as it has answered. The table in `data/splice.txt` says what became of it. After a change of
 //! behaviour, make it again and look at what changed:
 //!
 //! ```text
@@ -57,6 +57,7 @@ fn reference(time_s: f64) -> [f64; 7] {
 struct Policy {
     random: ChaCha8Rng,
     length: usize,
+    error_rad: f64,
 }
 
 impl Policy {
@@ -64,9 +65,10 @@ impl Policy {
         self.random.next_u64() % bound.max(1)
     }
 
-    fn answer(&mut self, observation_ns: u64) -> ActionChunk {
-        let error: [f64; 7] = std::array::from_fn(|_| ERROR_RAD * (self.below(2001) as f64 / 1000.0 - 1.0));
-        let seen_s = (observation_ns - START_NS) as f64 / 1e9;
+    /// `seen_s` is how far the motion has come in what the policy sees.
+    fn answer(&mut self, observation_ns: u64, seen_s: f64) -> ActionChunk {
+        let error: [f64; 7] =
+            std::array::from_fn(|_| self.error_rad * (self.below(2001) as f64 / 1000.0 - 1.0));
         let action = |index: usize| {
             let q = reference(seen_s + index as f64 / RATE_HZ);
             let arm = (0..7).map(move |joint| (q[joint] + error[joint]) as f32);
@@ -118,29 +120,36 @@ struct Row {
     commanded: Peaks,
     /// Ticks in which the limiter changed what was wanted.
     limited: u64,
-    /// Ticks at rest for want of actions.
+    /// Ticks in which no action was consumed, for want of one.
     idle: u64,
     taken: u64,
     overtaken: u64,
 }
 
 /// Runs one cell. A delay is fixed, or drawn anew for each chunk from 0 to that.
-fn run(length: usize, delay: u64, jitter: bool) -> (Row, Vec<u64>) {
+fn run(length: usize, delay: u64, jitter: bool, error_rad: f64) -> (Row, Vec<u64>) {
     let config = config();
     let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
     let mut reflex = Reflex::new(chain.clone(), &config);
     let seed = length as u64 * 1000 + delay * 10 + u64::from(jitter);
-    let mut policy = Policy { random: ChaCha8Rng::seed_from_u64(seed), length };
+    let mut policy = Policy { random: ChaCha8Rng::seed_from_u64(seed), length, error_rad };
     let mut q = Joints::from_slice(&reference(0.0));
     let (mut row, mut bits) = (Row::default(), Vec::new());
     let (mut pending, mut chunk): (Option<(u64, ActionChunk)>, Option<(u64, ActionChunk)>) = (None, None);
+    // How far the motion had come where each chunk begins, and where it was seen last.
+    let (mut begins_s, mut seen_s) = (vec![0.0], 0.0);
     for tick in 0..TICKS {
         if let Some((_, ready)) = pending.take_if(|(due, _)| *due <= tick) {
             chunk = Some((chunk.map_or(1, |(number, _)| number + 1), ready));
         }
         if pending.is_none() && tick % FRAME == 0 {
             let takes = if jitter { policy.below(delay + 1) } else { delay };
-            pending = Some((tick + takes, policy.answer(now_ns(tick))));
+            if let Some(playing) = reflex.playing(now_ns(tick)) {
+                let last = (length - 1) as f64;
+                seen_s = begins_s[playing.number as usize] + playing.position.min(last) / RATE_HZ;
+            }
+            begins_s.push(seen_s);
+            pending = Some((tick + takes, policy.answer(now_ns(tick), seen_s)));
         }
         let base_from_tool = chain.base_from_tip(&q);
         let body = Body { stamp_ns: now_ns(tick), q, gripper_width_m: 0.05, base_from_tool };
@@ -156,6 +165,7 @@ fn run(length: usize, delay: u64, jitter: bool) -> (Row, Vec<u64>) {
         row.idle += u64::from(command.mode == Mode::Holding(HoldReason::RanDry));
         bits.extend(q.iter().map(|q| q.to_bits()));
     }
+    row.idle += reflex.play_stats().starved_ticks;
     (row.taken, row.overtaken) = (reflex.play_stats().taken, reflex.play_stats().late[3]);
     (row, bits)
 }
@@ -165,19 +175,24 @@ fn no_seam_leaves_the_limits_and_the_table_is_the_same_as_ever() {
     let limits = config().limits;
     let mut table = String::from(
         "# Seams at 50 actions/s and 240 commands/s, 5 s, chunks off by up to 0.03 rad. Limits: 100 % of each\n\
-         # joint's velocity, 10 rad/s². Delays in ticks; jittered ones are drawn from 0 to that. The limiter\n\
-         # is the loop's own; idle are ticks at rest for want of actions.\n\
-         #          |        | velocity, %    | acceleration   | ticks        | chunks\n\
-         # length   | delay  | before   after | before   after | limited idle | taken overtaken\n",
+         # joint's velocity, 10 rad/s². Delays in ticks; jittered ones are drawn from 0 to that. Before and\n\
+         # after: the loop's limiter. Idle: no action was left to consume. Exact: chunks without error.\n\
+         #           |         | velocity, %    | acceleration   | ticks        | chunks\n\
+         # length    | delay   | before   after | before   after | limited idle | taken overtaken\n",
     );
-    for length in [4, 8, 16, 50, 100] {
+    let delays = [0, 1, 2, 4, 8, 12, 16, 20, 25, 30];
+    let mut errors = vec![(100, 0.0)];
+    errors.extend([4, 8, 16, 50, 100].map(|length| (length, ERROR_RAD)));
+    for (length, error_rad) in errors {
         for jitter in [false, true] {
-            for delay in [0, 1, 2, 4, 8, 12, 16, 20, 25, 30] {
-                let (row, _) = run(length, delay, jitter);
+            // Without errors the delay makes no difference.
+            for delay in delays.into_iter().filter(|delay| error_rad > 0.0 || (*delay == 20 && !jitter)) {
+                let (row, _) = run(length, delay, jitter, error_rad);
                 let mark = if jitter { "0 to " } else { "" };
                 writeln!(
                     table,
-                    "{length:>10} | {:>7} | {:>6.1}  {:>6.1} | {:>6.2}  {:>6.2} | {:>7} {:>4} | {:>5} {:>4}",
+                    "{:>11} | {:>7} | {:>6.1}  {:>6.1} | {:>6.2}  {:>6.2} | {:>7} {:>4} | {:>5} {:>4}",
+                    if error_rad > 0.0 { length.to_string() } else { format!("{length} exact") },
                     format!("{mark}{delay}"),
                     row.wanted.speed * 100.0,
                     row.commanded.speed * 100.0,
@@ -212,6 +227,6 @@ fn no_seam_leaves_the_limits_and_the_table_is_the_same_as_ever() {
 #[test]
 fn the_same_events_give_the_same_bits() {
     for (length, delay) in [(8, 5), (50, 20)] {
-        assert_eq!(run(length, delay, true).1, run(length, delay, true).1);
+        assert_eq!(run(length, delay, true, ERROR_RAD).1, run(length, delay, true, ERROR_RAD).1);
     }
 }

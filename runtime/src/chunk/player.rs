@@ -7,7 +7,7 @@ use reflexarc_kinematics::limit::{JointLimiter, LimiterConfig};
 use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::chunk::ActionChunk;
 
-use super::seam::Seam;
+use super::seam::Seams;
 use super::tally::{Delays, Late, PlayStats};
 use super::{MAX_ACTIONS, spline};
 use crate::config::Config;
@@ -27,6 +27,8 @@ struct Knot {
     gripper_width_m: f64,
     /// Consumption at this point, s.
     played_s: f64,
+    /// Whether there was no action left to consume on the way here.
+    starved: bool,
     /// Capture time of the observation behind it, ns.
     observation_ns: u64,
 }
@@ -51,6 +53,16 @@ struct Stored {
 }
 
 impl Stored {
+    fn empty() -> Self {
+        Self {
+            number: 0,
+            observation_ns: 0,
+            period_s: 1.0,
+            origin_s: 0.0,
+            actions: Vec::with_capacity(MAX_ACTIONS),
+        }
+    }
+
     fn end_s(&self) -> f64 {
         self.origin_s + self.actions.len().saturating_sub(1) as f64 * self.period_s
     }
@@ -118,17 +130,17 @@ pub struct Playing {
 pub struct Player {
     chain: Chain,
     limiter: JointLimiter,
-    velocity_rad_s: Joints,
-    acceleration_rad_s2: f64,
     low_m: Vector3<f64>,
     high_m: Vector3<f64>,
     width_max_m: f64,
     tick_s: f64,
     knot_s: f64,
     soft_start_s: f64,
-    window_s: (f64, f64),
+    brake_s: f64,
     expiry_ns: u64,
     stored: Stored,
+    /// The chunk before, whose place the next one takes.
+    spare: Stored,
     newest: u64,
     not_before_ns: u64,
     exhausted: bool,
@@ -137,7 +149,7 @@ pub struct Player {
     /// Way from the second knot to the third, 0..1.
     u: f64,
     pace: f64,
-    seam: Seam,
+    seams: Seams,
     played_s: f64,
     /// Consumption at each executed tick, oldest first.
     history: VecDeque<(u64, f64)>,
@@ -159,26 +171,21 @@ impl Player {
             max_tool_speed_m_s: limits.max_tool_speed_m_s,
         };
         let velocity = |i: usize| (chain.limits()[i].velocity_rad_s * limits.speed_scale).min(1e3);
+        let window_s = (chunk.blend_ms as f64 / 1e3, chunk.blend_max_ms as f64 / 1e3);
+        let velocity_rad_s = Joints::from_fn(chain.dof(), velocity);
         let remembered_s = chunk.expiry_ms as f64 / 1e3 + 1.0;
         let ticks = (remembered_s * f64::from(config.rates.reflex_hz)).ceil();
         Self {
-            velocity_rad_s: Joints::from_fn(chain.dof(), velocity),
-            acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
             low_m: Vector3::from(limits.workspace_min_m),
             high_m: Vector3::from(limits.workspace_max_m),
             width_max_m: config.robot.gripper_max_width_m,
             tick_s: config.dt_s(),
             knot_s,
             soft_start_s: limits.soft_start_ms as f64 / 1e3,
-            window_s: (chunk.blend_ms as f64 / 1e3, chunk.blend_max_ms as f64 / 1e3),
+            brake_s: window_s.0,
             expiry_ns: chunk.expiry_ms.saturating_mul(1_000_000),
-            stored: Stored {
-                number: 0,
-                observation_ns: 0,
-                period_s: knot_s,
-                origin_s: 0.0,
-                actions: Vec::with_capacity(MAX_ACTIONS),
-            },
+            stored: Stored::empty(),
+            spare: Stored::empty(),
             newest: 0,
             not_before_ns: 0,
             exhausted: false,
@@ -186,7 +193,7 @@ impl Player {
             knots: [Knot::default(); 4],
             u: 0.0,
             pace: 0.0,
-            seam: Seam::default(),
+            seams: Seams::new(velocity_rad_s, limits.max_joint_acceleration_rad_s2, window_s),
             played_s: 0.0,
             // The validated configuration keeps this below twenty thousand.
             history: VecDeque::with_capacity(ticks as usize),
@@ -248,6 +255,7 @@ impl Player {
         }
         let dof = self.chain.dof();
         let (limits, width_max_m) = (self.chain.limits(), self.width_max_m);
+        std::mem::swap(&mut self.stored, &mut self.spare);
         self.stored.actions.clear();
         self.stored.actions.extend(chunk.actions.chunks_exact(chunk.width.max(1)).map(|values| {
             let value = |i: usize| values.get(i).map_or(0.0, |value| f64::from(*value));
@@ -267,18 +275,23 @@ impl Player {
         Ok(())
     }
 
-    /// Begins the seam from the last two knots to the chunk in force.
+    /// Opens the seam between the spare chunk, which was in force at the last two knots, and the one stored.
     fn join(&mut self) {
         let [.., before, last] = &self.knots;
-        let (Some(then), Some(now)) = (self.stored.read(before.played_s), self.stored.read(last.played_s))
-        else {
-            return;
+        let apart = |played_s: f64| {
+            let (old, new) = (self.spare.read(played_s)?, self.stored.read(played_s)?);
+            Some(Joints::from_fn(new.q.len(), |i| old.q[i] - new.q[i]))
         };
-        let offset = Joints::from_fn(last.q.len(), |i| last.q[i] - now.q[i]);
-        let drift = Joints::from_fn(last.q.len(), |i| (offset[i] - (before.q[i] - then.q[i])) / self.knot_s);
+        if let (Some(then), Some(now)) = (apart(before.played_s), apart(last.played_s)) {
+            let drift = Joints::from_fn(now.len(), |i| (now[i] - then[i]) / self.knot_s);
+            self.count_seam(&now);
+            self.seams.join(now, &drift);
+        }
+    }
+
+    fn count_seam(&mut self, offset: &Joints) {
         let widest = offset.iter().fold(0.0, |widest: f64, rad| widest.max(rad.abs()));
         self.stats.widest_seam_rad = self.stats.widest_seam_rad.max(widest);
-        self.seam = Seam::new(offset, &drift, &self.velocity_rad_s, self.acceleration_rad_s2, self.window_s);
     }
 
     /// Consumption at a moment of the past, s: that of the last tick executed until then.
@@ -322,12 +335,17 @@ impl Player {
             return;
         }
         let observation_ns = self.stored.observation_ns;
-        self.knots = [Knot { q: *q, gripper_width_m, played_s: self.played_s, observation_ns }; 4];
+        self.knots =
+            [Knot { q: *q, gripper_width_m, played_s: self.played_s, starved: false, observation_ns }; 4];
         self.u = 0.0;
         self.pace = 0.0;
         self.running = true;
         self.stats.starts += 1;
-        self.join();
+        if let Some(first) = self.stored.read(self.played_s) {
+            let offset = Joints::from_fn(q.len(), |i| q[i] - first.q[i]);
+            self.count_seam(&offset);
+            self.seams.begin(offset);
+        }
         self.lay_knot(now_ns);
     }
 
@@ -363,6 +381,7 @@ impl Player {
             gripper_width_m: between(second.gripper_width_m, third.gripper_width_m),
             observation_ns: fourth.observation_ns,
         };
+        self.stats.starved_ticks += u64::from(third.starved);
         self.played_s = between(second.played_s, third.played_s);
         if self.history.len() == self.history.capacity() {
             self.history.pop_front();
@@ -381,26 +400,25 @@ impl Player {
         let last = self.knots[3];
         let left_s = (self.stored.end_s() - last.played_s).max(0.0);
         // Braking from full pace takes the shortest window, and half of that in actions.
-        let (brake_s, _) = self.window_s;
-        let by_end = (2.0 * left_s / brake_s).sqrt();
+        let by_end = (2.0 * left_s / self.brake_s).sqrt();
         let dies_ns = self.stored.observation_ns.saturating_add(self.expiry_ns);
         let lives_s = dies_ns.saturating_sub(now_ns) as f64 / 1e9 - KNOT_LIFE * self.knot_s;
-        let by_age = (lives_s / brake_s).max(0.0);
+        let by_age = (lives_s / self.brake_s).max(0.0);
         let quicker = if self.soft_start_s > 0.0 { self.pace + self.knot_s / self.soft_start_s } else { 1.0 };
         self.pace = quicker.clamp(PACE_FLOOR, 1.0).min(by_end).min(by_age);
         let played_s = last.played_s + (self.pace * self.knot_s).min(left_s);
         let Some(wish) = self.stored.read(played_s) else {
             return;
         };
-        let offset = self.seam.advance(self.knot_s);
-        let wanted = Joints::from_fn(last.q.len(), |i| wish.q[i] + offset.get(i).copied().unwrap_or(0.0));
+        let offset = self.seams.advance(self.knot_s);
+        let wanted = Joints::from_fn(last.q.len(), |i| wish.q[i] + offset[i]);
         let (chain, low_m, high_m) = (&self.chain, &self.low_m, &self.high_m);
         let outside_m = |q: &Joints| outside_box_m(&chain.base_from_tip(q).translation.vector, low_m, high_m);
         let allowed_m = outside_m(&last.q).max(FACE_M);
         let q = self.limiter.limit_guarded(&wanted, |q| outside_m(q) <= allowed_m).q;
         let arrived =
             |q: &Joints| q.iter().zip(wish.q.iter()).all(|(q, wish)| (q - wish).abs() < ARRIVED_RAD);
-        if left_s == 0.0 && self.seam.faded() && self.knots.iter().all(|knot| arrived(&knot.q)) {
+        if left_s == 0.0 && self.seams.faded() && self.knots.iter().all(|knot| arrived(&knot.q)) {
             self.stats.ran_dry += u64::from(!self.exhausted);
             self.exhausted = true;
         }
@@ -409,6 +427,7 @@ impl Player {
             q,
             gripper_width_m: wish.gripper_width_m,
             played_s,
+            starved: played_s == last.played_s,
             observation_ns: self.stored.observation_ns,
         };
     }
@@ -424,6 +443,12 @@ impl Player {
             position: self.stored.position(self.played_at(at_ns)).max(0.0),
             delay: self.delays.usual(),
         })
+    }
+
+    /// Number of the newest chunk offered, taken up or not.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.newest
     }
 
     /// The counters so far.

@@ -43,10 +43,12 @@ impl Spoken {
         })
     }
 
-    /// Whether it is too early for the next chunk: more of the one in force is to be executed first.
+    /// Whether it is too early for the next chunk: the last one has not been `heard`, so that what is playing
+    /// says nothing about the next, or more of the one in force is to be executed first.
     #[must_use]
-    pub fn too_early(&self, playing: Option<&Playing>) -> bool {
-        playing.is_some_and(|playing| playing.position + (playing.delay as f64) < self.horizon as f64)
+    pub fn too_early(&self, heard: u64, playing: Option<&Playing>) -> bool {
+        heard < self.count
+            || playing.is_some_and(|playing| playing.position + (playing.delay as f64) < self.horizon as f64)
     }
 
     /// What will be executed while the policy computes: the rest of the chunk in force from `playing` on,
@@ -141,8 +143,9 @@ mod tests {
         assert_eq!(ahead(&playing(3, 0.0)), Ahead::default());
         assert_eq!(spoken.ahead(None), Ahead::default());
 
-        assert!(!spoken.too_early(None));
-        assert!(spoken.too_early(Some(&playing(1, 1.9))));
-        assert!(!spoken.too_early(Some(&playing(1, 2.0))));
+        assert!(!spoken.too_early(2, None));
+        assert!(spoken.too_early(1, None));
+        assert!(spoken.too_early(2, Some(&playing(2, 1.9))));
+        assert!(!spoken.too_early(2, Some(&playing(2, 2.0))));
     }
 }

@@ -46,7 +46,9 @@ pub struct PlayStats {
     pub widest_seam_rad: f64,
     /// Starts from rest: the first one, and those after a hold, a stop or a dry queue.
     pub starts: u64,
-    /// Times that the actions ran out before a new chunk came.
+    /// Ticks in motion or coming to rest in which no action was consumed, for want of one.
+    pub starved_ticks: u64,
+    /// Times that the arm came to rest because the actions had run out.
     pub ran_dry: u64,
 }
 

@@ -20,7 +20,7 @@ use reflexarc_kinematics::ARM7_HOME_RAD;
 use reflexarc_runtime::reflex::Command;
 use reflexarc_runtime::spine::reset_topic;
 use reflexarc_runtime::{Config, Mode, Runtime};
-use reflexarc_vla_model::chunk::Ahead;
+use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::decision::{
     Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
 };
@@ -68,6 +68,8 @@ pub enum Say {
     Verdict(Verdict),
     /// A decision passed on as it is, only its time filled in.
     Raw(Decision),
+    /// A chunk of actions, values of one after those of the other, 50 a second.
+    Actions(Vec<f32>),
     Error,
 }
 
@@ -75,6 +77,8 @@ pub enum Say {
 pub struct Log {
     pub asked: u64,
     pub instructions: Vec<String>,
+    /// Time of each observation, and what the policy was told to be ahead.
+    pub ahead: Vec<(u64, Ahead)>,
 }
 
 impl Script {
@@ -100,13 +104,21 @@ impl Policy for Script {
         self.log.lock().unwrap().instructions.push(instruction.to_owned());
     }
 
-    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
-        self.log.lock().unwrap().asked += 1;
+    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
+        let mut log = self.log.lock().unwrap();
+        log.asked += 1;
+        log.ahead.push((observation.time_ns, ahead.clone()));
         match self.say.lock().unwrap().clone() {
             Say::Verdict(verdict) => Ok(Output::Goals(decide(verdict, observation.time_ns))),
             Say::Raw(decision) => {
                 Ok(Output::Goals(Decision { observation_ns: observation.time_ns, ..decision }))
             }
+            Say::Actions(actions) => Ok(Output::Chunk(ActionChunk {
+                observation_ns: observation.time_ns,
+                period_ns: 20_000_000,
+                width: 8,
+                actions,
+            })),
             Say::Error => Err(PolicyError::NoInstruction),
         }
     }
