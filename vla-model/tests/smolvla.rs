@@ -137,7 +137,7 @@ fn a_chunk_is_a_function_of_its_inputs() {
     model.instruct("pick up the red cube");
     assert_eq!(chunk(&mut model), first);
     assert_eq!(chunk(&mut folder.load(SmolVlaOptions::default())), first);
-    let Output::Chunk(decided) = model.decide(&observation(7), &Ahead::default()).unwrap() else { panic!() };
+    let Output::Chunk(decided) = model.decide(&observation(7), &Ahead::default()).unwrap() else { unreachable!() };
     assert_eq!(decided, first);
     // But of the seed and of the moment, through the noise.
     assert_ne!(

@@ -94,7 +94,9 @@ mod x86 {
         let [a, b] = black_box([_mm512_set1_ps(0.5), _mm512_set1_ps(1.0)]);
         let mut sums = [_mm512_setzero_ps(); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm512_fmadd_ps(sum, a, b));
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, a, b);
+            }
         }
         black_box(sums);
     }
@@ -104,7 +106,9 @@ mod x86 {
         let [a, b] = black_box([_mm256_set1_ps(0.5), _mm256_set1_ps(1.0)]);
         let mut sums = [_mm256_setzero_ps(); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm256_fmadd_ps(sum, a, b));
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, a, b);
+            }
         }
         black_box(sums);
     }
@@ -114,7 +118,9 @@ mod x86 {
         let [a, b] = black_box([_mm512_set1_epi8(3), _mm512_set1_epi8(-5)]);
         let mut sums = [_mm512_setzero_si512(); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm512_dpbusd_epi32(sum, a, b));
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, a, b);
+            }
         }
         black_box(sums);
     }
@@ -124,7 +130,9 @@ mod x86 {
         let [a, b] = black_box([_mm256_set1_epi8(3), _mm256_set1_epi8(-5)]);
         let mut sums = [_mm256_setzero_si256(); SUMS];
         for _ in 0..ROUNDS {
-            sums = sums.map(|sum| _mm256_dpbusd_avx_epi32(sum, a, b));
+            for sum in &mut sums {
+                *sum = _mm256_dpbusd_avx_epi32(*sum, a, b);
+            }
         }
         black_box(sums);
     }
@@ -136,10 +144,10 @@ mod x86 {
         let mut sums = [_mm256_setzero_si256(); SUMS];
         for _ in 0..ROUNDS {
             // The left side hangs on the sum, lest the products be taken out of the loop.
-            sums = sums.map(|sum| {
-                let pairs = _mm256_maddubs_epi16(_mm256_xor_si256(a, sum), b);
-                _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones))
-            });
+            for sum in &mut sums {
+                let pairs = _mm256_maddubs_epi16(_mm256_xor_si256(a, *sum), b);
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+            }
         }
         black_box(sums);
     }
@@ -179,7 +187,9 @@ fn dot_product() {
     let [a, b] = std::hint::black_box([vdupq_n_s8(3), vdupq_n_s8(-5)]);
     let mut sums = [vdupq_n_s32(0); SUMS];
     for _ in 0..ROUNDS {
-        sums = sums.map(|sum| super::kernels::neon::dot(sum, a, b));
+        for sum in &mut sums {
+            *sum = super::kernels::neon::dot(*sum, a, b);
+        }
     }
     std::hint::black_box(sums);
 }
