@@ -14,23 +14,22 @@ use clap::{Parser, ValueEnum};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use reflexarc_examples::contender::{Contender, Timed};
 use reflexarc_examples::episode::{self, Decider, Episode, EpisodeResult, Lent};
 use reflexarc_examples::lerobot::{record, verify};
 use reflexarc_examples::peaks::Peaks;
 use reflexarc_examples::{translate, wilson};
 use reflexarc_runtime::Config;
+use reflexarc_runtime::config::ChunkConfig;
 use reflexarc_runtime::ledger::{Latency, LatencySummary};
 use reflexarc_runtime::runtime::load_chain;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::{Kind, Paint};
 use reflexarc_sim::scene::Scene;
-use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::compute::Precision;
 use reflexarc_vla_model::device::DeviceChoice;
-use reflexarc_vla_model::goal::policy::GoalPolicy;
-use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::phrasing::{self, Split};
-use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
+use reflexarc_vla_model::policy::Policy;
 use serde::Serialize;
 
 /// What the robot is to do.
@@ -109,7 +108,7 @@ struct Arguments {
     /// Seed of the first scene; the next ones follow. Training uses seeds from 1,000,000 on.
     #[arg(long, default_value_t = 1000)]
     seed: u64,
-    /// Weights file.
+    /// Weights file of the goal model, or the folder of a LeRobot checkpoint.
     #[arg(long, default_value = "vla-model/weights/goal.safetensors")]
     model: PathBuf,
     /// Where to run the model.
@@ -136,9 +135,17 @@ struct Arguments {
     /// Evaluates nothing: writes the expert's demonstrations as a LeRobotDataset v3.0 into this folder.
     #[arg(long)]
     export_lerobot: Option<PathBuf>,
-    /// Frames per second of the exported demonstrations, a divisor of 60.
+    /// Frames per second of demonstrations: of those exported (a divisor of 60), and of those that a policy
+    /// of action chunks was trained on.
     #[arg(long, default_value_t = 20)]
     fps: u32,
+    /// Actions of a chunk to execute before the next one is asked for; 0: at every decision.
+    #[arg(long, default_value_t = 0)]
+    execution_horizon: usize,
+    /// The policy is this command's process, asked over its standard streams; see
+    /// `examples/lerobot/policy_server.py`.
+    #[arg(long, conflicts_with = "model")]
+    policy_command: Option<String>,
     /// Episodes at the same time.
     #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
     threads: usize,
@@ -184,32 +191,6 @@ struct Timing {
     model: LatencySummary,
 }
 
-/// A policy whose decisions are timed.
-struct Timed {
-    policy: GoalPolicy,
-    latency: Arc<Mutex<Latency>>,
-}
-
-impl Policy for Timed {
-    fn name(&self) -> &str {
-        self.policy.name()
-    }
-
-    fn instruct(&mut self, instruction: &str) {
-        self.policy.instruct(instruction);
-    }
-
-    fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
-        let begun = Instant::now();
-        let output = self.policy.decide(observation, ahead);
-        let duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        if let Ok(mut latency) = self.latency.lock() {
-            latency.record_ns(duration_ns);
-        }
-        output
-    }
-}
-
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(folder) = &arguments.export_lerobot {
@@ -224,20 +205,18 @@ fn main() -> Result<()> {
         "f32" => Precision::F32,
         _ => Precision::Int8,
     });
-    let policy = || match arguments.ablation {
-        Ablation::RandomWeights | Ablation::Expert => {
-            GoalPolicy::random(1, device).context("cannot make random weights")
-        }
-        _ => std::fs::read(&arguments.model)
-            .map_err(anyhow::Error::from)
-            .and_then(|bytes| Ok(GoalPolicy::from_bytes(&bytes, device, precision)?))
-            .with_context(|| format!("cannot load the model {}", arguments.model.display())),
+    let rate_hz = f64::from(arguments.fps);
+    let contender = || match (&arguments.policy_command, arguments.ablation) {
+        (Some(command), _) => Contender::outside(command, rate_hz),
+        (None, Ablation::RandomWeights | Ablation::Expert) => Contender::random(device),
+        (None, _) if arguments.model.is_dir() => Contender::lerobot(&arguments.model, rate_hz, precision),
+        (None, _) => Contender::goal(&arguments.model, device, precision),
     };
-    let first = policy()?;
-    println!("device: {} ({})", first.device().description, first.device().reason);
+    let Contender { policy, device, hash } = contender()?;
+    println!("device: {device}");
     let start = Instant::now();
-    let (results, model) = run_all(&arguments, &policy)?;
-    let summary = summarise(&arguments, &first, results, start.elapsed().as_secs_f64(), model)?;
+    let (results, model) = run_all(&arguments, policy, &contender)?;
+    let summary = summarise(&arguments, (device, hash), results, start.elapsed().as_secs_f64(), model)?;
     println!(
         "{} of {} succeeded: {:.1} % (95 % interval {:.1} to {:.1}), {} wrong object, {:.1} times real time",
         summary.successes,
@@ -313,17 +292,20 @@ fn print_peaks(summary: &Summary) {
     }
 }
 
-/// Runs the episodes on several threads; each thread's model has one core for itself.
+/// Runs the episodes on several threads.
 fn run_all(
     arguments: &Arguments,
-    policy: &(impl Fn() -> Result<GoalPolicy> + Sync),
+    first: Box<dyn Policy>,
+    contender: &(impl Fn() -> Result<Contender> + Sync),
 ) -> Result<(Vec<EpisodeResult>, LatencySummary)> {
     let latency = Arc::new(Mutex::new(Latency::new()));
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<EpisodeResult>> = Mutex::new(Vec::new());
+    let first = Mutex::new(Some(first));
     let work = || -> Result<()> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-        let timed = Timed { policy: policy()?, latency: Arc::clone(&latency) };
+        let loaded = first.lock().map_err(|_| anyhow!("another episode panicked"))?.take();
+        let policy = loaded.map_or_else(|| Ok(contender()?.policy), anyhow::Ok)?;
+        let timed = Timed { policy, latency: Arc::clone(&latency) };
         let policy = Arc::new(Mutex::new(timed));
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -335,7 +317,7 @@ fn run_all(
                 Ablation::Expert => Decider::Expert,
                 _ => Decider::Policy(Box::new(Lent(Arc::clone(&policy)))),
             };
-            let result = pool.install(|| episode::run(&episode, decider))?;
+            let result = episode::run(&episode, decider)?;
             let mut results = results.lock().map_err(|_| anyhow!("another episode panicked"))?;
             results.push(result);
             let done = results.len();
@@ -394,7 +376,12 @@ fn prepare(arguments: &Arguments, seed: u64) -> Episode {
         (None, Phrasing::HeldOut) => phrasing::phrase_pick(&mut rng, Split::HeldOut, color, object).text,
     };
     let faults = Faults { cameras_black: arguments.ablation == Ablation::BlackCameras, ..Faults::default() };
-    Episode { scene, instruction, target, limit_s: arguments.limit_s, faults }
+    let chunk = ChunkConfig {
+        rate_hz: arguments.fps.into(),
+        execution_horizon: arguments.execution_horizon,
+        ..ChunkConfig::default()
+    };
+    Episode { scene, instruction, target, limit_s: arguments.limit_s, faults, chunk }
 }
 
 fn name_of<T: ValueEnum>(value: T) -> String {
@@ -403,7 +390,7 @@ fn name_of<T: ValueEnum>(value: T) -> String {
 
 fn summarise(
     arguments: &Arguments,
-    policy: &GoalPolicy,
+    (device, model_hash): (String, Option<String>),
     results: Vec<EpisodeResult>,
     wall_s: f64,
     model: LatencySummary,
@@ -430,8 +417,8 @@ fn summarise(
         phrasing: arguments.instruction.clone().unwrap_or_else(|| name_of(arguments.phrasing)),
         ablation: name_of(arguments.ablation),
         seed: arguments.seed,
-        model: arguments.model.display().to_string(),
-        model_hash: policy.model_hash().map(str::to_owned),
+        model: arguments.policy_command.clone().unwrap_or_else(|| arguments.model.display().to_string()),
+        model_hash,
         episodes: results.len(),
         successes,
         success_rate: successes as f64 / results.len().max(1) as f64,
@@ -459,7 +446,7 @@ fn summarise(
             simulated_s,
             times_real_time: simulated_s / wall_s.max(1e-9),
             threads: arguments.threads,
-            device: policy.device().description.clone(),
+            device,
             model,
         },
         results,

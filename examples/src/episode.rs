@@ -7,7 +7,7 @@ use anyhow::Result;
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Bus, Clock, Link};
 use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
-use reflexarc_runtime::config::Config;
+use reflexarc_runtime::config::{ChunkConfig, Config};
 use reflexarc_runtime::outcome::Outcome as Told;
 use reflexarc_runtime::reflex::Command;
 use reflexarc_runtime::runtime::Runtime;
@@ -46,6 +46,8 @@ pub struct Episode {
     pub limit_s: f64,
     /// Faults that are switched on from the start.
     pub faults: Faults,
+    /// How action chunks are executed, for policies that speak in them.
+    pub chunk: ChunkConfig,
 }
 
 /// How it went; the same episode and policy give the same result, bit for bit.
@@ -167,7 +169,7 @@ pub fn run_watched(
     };
     let bus = Bus::new();
     let clock = Clock::manual(START_NS);
-    let mut config = Config::default();
+    let mut config = Config { chunk: episode.chunk.clone(), ..Config::default() };
     episode.instruction.clone_into(&mut config.policy.instruction);
     let topics = Topics::new(&config.link.namespace);
     let world = World::new(episode.scene.clone(), ARM7_URDF, &ARM7_HOME_RAD, 0.08, 4)?;

@@ -6,6 +6,7 @@ pub mod arm_view;
 pub mod batch;
 pub mod canvas;
 pub mod casting;
+pub mod contender;
 pub mod dataset;
 pub mod demo;
 pub mod episode;

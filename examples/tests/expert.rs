@@ -3,13 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use reflexarc_examples::episode::{Decider, Episode, run};
+use reflexarc_runtime::config::ChunkConfig;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
 
 fn episode(seed: u64) -> Episode {
     let scene = Scene::pick(seed);
     let target = scene.target;
-    Episode { scene, instruction: "pick it up".to_owned(), target, limit_s: 12.0, faults: Faults::default() }
+    Episode {
+        scene,
+        instruction: "pick it up".to_owned(),
+        target,
+        limit_s: 12.0,
+        faults: Faults::default(),
+        chunk: ChunkConfig::default(),
+    }
 }
 
 #[test]

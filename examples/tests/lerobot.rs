@@ -11,6 +11,7 @@ use reflexarc_examples::lerobot::columns::{Column, Table};
 use reflexarc_examples::lerobot::dataset::{Frame, Recording, Writer};
 use reflexarc_examples::lerobot::record;
 use reflexarc_examples::lerobot::verify::{Contents, verify};
+use reflexarc_runtime::config::ChunkConfig;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::observation::{Camera, Observation, ToolPose};
@@ -215,6 +216,7 @@ fn a_demonstration_pairs_what_was_seen_with_what_was_commanded() {
         target,
         limit_s: 12.0,
         faults: Faults::default(),
+        chunk: ChunkConfig::default(),
     };
     let recording = record::record(&episode, 20).unwrap().unwrap();
     let frames = &recording.frames;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use reflexarc_examples::episode::{Decider, Episode, EpisodeResult, Lent, run};
 use reflexarc_examples::translate;
+use reflexarc_runtime::config::ChunkConfig;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::Kind;
 use reflexarc_sim::scene::Scene;
@@ -27,7 +28,14 @@ fn shipped() -> Arc<Mutex<GoalPolicy>> {
 fn told(scene: Scene, target: usize) -> Episode {
     let placed = &scene.objects[target];
     let instruction = phrasing::canonical(translate::color(placed.paint), translate::object(placed.kind()));
-    Episode { scene, instruction, target, limit_s: 10.0, faults: Faults::default() }
+    Episode {
+        scene,
+        instruction,
+        target,
+        limit_s: 10.0,
+        faults: Faults::default(),
+        chunk: ChunkConfig::default(),
+    }
 }
 
 fn go(episode: &Episode, policy: &Arc<Mutex<GoalPolicy>>) -> EpisodeResult {

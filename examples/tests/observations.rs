@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use reflexarc_examples::episode::{Decider, Episode, Lent, run};
 use reflexarc_examples::translate;
+use reflexarc_runtime::config::ChunkConfig;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::chunk::Ahead;
@@ -56,8 +57,14 @@ fn record() {
     let scene = Scene::pick(SEED);
     let (target, placed) = (scene.target, scene.target());
     let instruction = phrasing::canonical(translate::color(placed.paint), translate::object(placed.kind()));
-    let episode =
-        Episode { scene, instruction: instruction.clone(), target, limit_s: 12.0, faults: Faults::default() };
+    let episode = Episode {
+        scene,
+        instruction: instruction.clone(),
+        target,
+        limit_s: 12.0,
+        faults: Faults::default(),
+        chunk: ChunkConfig::default(),
+    };
     let keeping = Arc::new(Mutex::new(Keeping { policy, surest: BTreeMap::new() }));
     let result = run(&episode, Decider::Policy(Box::new(Lent(Arc::clone(&keeping))))).unwrap();
     assert_eq!(result.outcome, "success");

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use reflexarc_vla_model::act::{Act, ActOptions, Precisions, Stage, verify};
-use reflexarc_vla_model::checkpoint::CheckpointError;
+use reflexarc_vla_model::checkpoint::{Checkpoint, CheckpointError};
 use reflexarc_vla_model::compute::{Backend, Precision};
 use reflexarc_vla_model::observation::{Camera, Observation, ToolPose};
 use reflexarc_vla_model::policy::{Policy, PolicyError};
@@ -178,6 +178,26 @@ fn equal_inputs_give_equal_bits_whatever_the_threads() {
         };
         let once = chunk(1);
         assert!(once == chunk(2) && once == chunk(3), "{precision:?}");
+    }
+}
+
+#[test]
+fn int8_stays_close_to_f32() {
+    for (name, cameras) in [("act_deep", 1), ("act_mixed", 3)] {
+        let Observed { observations, .. } = observed(name, cameras, 1);
+        let statistics = Checkpoint::open(&folder(name)).unwrap().statistics.action.unwrap();
+        let normalised = |precision| {
+            let options = ActOptions { precision: Precisions::of(precision), ..ActOptions::default() };
+            let mut act = Act::load(&folder(name), &Backend::cpu(0), options).unwrap();
+            let mut chunk = act.predict(&observations[0]).unwrap();
+            chunk.actions.chunks_exact_mut(chunk.width).for_each(|action| statistics.normalise(action, 0.0));
+            chunk.actions
+        };
+        let (exact, actual) = (normalised(Precision::F32), normalised(Precision::Int8));
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        let cosine = dot(&exact, &actual) / (dot(&exact, &exact) * dot(&actual, &actual)).sqrt();
+        assert!(cosine > 0.999, "{name}: {cosine}");
+        assert!(exact != actual, "int8 is not f32");
     }
 }
 

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use reflexarc_vla_model::chunk::Ahead;
+use reflexarc_vla_model::compute::Precision;
 use reflexarc_vla_model::device::DeviceChoice;
-use reflexarc_vla_model::goal::policy::GoalPolicy;
+use reflexarc_vla_model::goal::policy::{CpuOptions, GoalPolicy};
 use reflexarc_vla_model::grammar;
 use reflexarc_vla_model::observation::{Camera, Observation, Tactile, ToolPose};
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
@@ -74,6 +75,21 @@ fn malformed_observations_are_errors_and_the_policy_stays_usable() {
 }
 
 #[test]
+fn the_shipped_file_decides_in_its_own_numbers_unless_told_otherwise() {
+    let shipped = include_bytes!("../weights/goal.safetensors");
+    let decide = |cpu: CpuOptions| {
+        let mut policy = GoalPolicy::from_bytes(shipped, DeviceChoice::Cpu, cpu).unwrap();
+        policy.instruct("pick up the red mug");
+        (policy.name().to_owned(), policy.decision(&observation()).unwrap().tokens)
+    };
+    let (name, tokens) = decide(CpuOptions::default());
+    assert_eq!(name, "goal-int8");
+    assert_eq!(decide(CpuOptions { threads: 1, ..CpuOptions::default() }), (name, tokens));
+    let exact = CpuOptions { precision: Some(Precision::F32), ..CpuOptions::default() };
+    assert_eq!(decide(exact).0, "goal-f32");
+}
+
+#[test]
 fn a_file_that_is_no_weights_file_is_refused() {
-    assert!(GoalPolicy::from_bytes(b"nonsense", DeviceChoice::Cpu, None).is_err());
+    assert!(GoalPolicy::from_bytes(b"nonsense", DeviceChoice::Cpu, CpuOptions::default()).is_err());
 }

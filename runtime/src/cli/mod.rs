@@ -1,5 +1,10 @@
 //! The command line of `reflexarc`.
 
+mod bench;
+mod inspect;
+mod quantize;
+mod verify;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +75,18 @@ is not there.
 Example:
   reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
     Check(Common),
+    /// Describe a LeRobot checkpoint: cameras, sizes, arithmetic, memory, problems.
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::InspectArgs),
+    /// Write a LeRobot checkpoint again with its matrices as integers.
+    #[command(after_help = quantize::EXAMPLES)]
+    Quantize(quantize::QuantizeArgs),
+    /// Compare a LeRobot checkpoint's results with recorded ones, tensor by tensor.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
+    /// Measure a LeRobot checkpoint: latency by stage, memory, arithmetic against what the machine can do.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +139,40 @@ enum DeviceArg {
     Gpu,
 }
 
+impl From<DeviceArg> for DeviceChoice {
+    fn from(arg: DeviceArg) -> Self {
+        match arg {
+            DeviceArg::Auto => Self::Auto,
+            DeviceArg::Cpu => Self::Cpu,
+            DeviceArg::Gpu => Self::Gpu,
+        }
+    }
+}
+
+/// In which numbers matrices are kept and multiplied.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PrecisionArg {
+    /// f32 throughout.
+    F32,
+    /// bf16 weights, f32 arithmetic.
+    Bf16,
+    /// int8 weights and activations.
+    Int8,
+    /// int4 weights, int8 activations.
+    Int4,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::F32 => Self::F32,
+            PrecisionArg::Bf16 => Self::Bf16,
+            PrecisionArg::Int8 => Self::Int8,
+            PrecisionArg::Int4 => Self::Int4,
+        }
+    }
+}
+
 impl Common {
     fn into_config(self) -> Result<Config> {
         let mut config = match &self.config {
@@ -134,11 +185,8 @@ impl Common {
         if let Some(instruction) = self.instruction {
             config.policy.instruction = instruction;
         }
-        match self.device {
-            Some(DeviceArg::Auto) => config.policy.device = DeviceChoice::Auto,
-            Some(DeviceArg::Cpu) => config.policy.device = DeviceChoice::Cpu,
-            Some(DeviceArg::Gpu) => config.policy.device = DeviceChoice::Gpu,
-            None => {}
+        if let Some(device) = self.device {
+            config.policy.device = device.into();
         }
         config.validate()?;
         Ok(config)
@@ -162,6 +210,10 @@ impl Cli {
         match self.command {
             Command::Run(args) => run(args),
             Command::Check(common) => check(common),
+            Command::Inspect(args) => inspect::inspect(&args),
+            Command::Quantize(args) => quantize::quantize(args),
+            Command::Verify(args) => verify::verify(&args),
+            Command::Bench(args) => bench::bench(&args),
         }
     }
 }
@@ -281,7 +333,7 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
-        for name in ["run", "check"] {
+        for name in ["run", "check", "inspect", "verify", "quantize", "bench"] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example:"), "{name} lacks an example");

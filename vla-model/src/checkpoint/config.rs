@@ -14,7 +14,7 @@ use super::smolvla::SmolVlaConfig;
 pub(super) const CONFIG: &str = "config.json";
 const STATE: &str = "observation.state";
 const ENVIRONMENT: &str = "observation.environment_state";
-const IMAGES: &str = "observation.images.";
+pub(super) const IMAGES: &str = "observation.images.";
 const ACTION: &str = "action";
 /// Bound on every size that a configuration names; real ones are a hundredth of it.
 const MAX_SIZE: usize = 1 << 20;

@@ -149,6 +149,29 @@ impl Header {
     }
 }
 
+/// The head of a file: its length, and in JSON one key of metadata and each tensor's name, type, shape
+/// and range, padded so that the data begin at a multiple of eight.
+pub(super) fn encode<'a>(
+    key: &str,
+    metadata: &str,
+    tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], [u64; 2])>,
+) -> Vec<u8> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut json = format!("{{\"{METADATA}\":{{{}:{}}}", quoted(key), quoted(metadata));
+    for (name, dtype, shape, [start, end]) in tensors {
+        json += &format!(
+            ",{}:{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}",
+            quoted(name)
+        );
+    }
+    json.push('}');
+    let length = json.len().next_multiple_of(LENGTH_BYTES);
+    let mut head = (length as u64).to_le_bytes().to_vec();
+    head.extend_from_slice(json.as_bytes());
+    head.resize(LENGTH_BYTES + length, b' ');
+    head
+}
+
 /// The header's JSON.
 struct Raw {
     tensors: Vec<(String, RawEntry)>,

@@ -74,6 +74,14 @@ pub(super) fn read_limited(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, Che
     Ok(bytes)
 }
 
+/// As [`read_limited`]; `None` where there is no such file.
+pub(super) fn read_if_there(path: &Path, limit_bytes: u64) -> Result<Option<Vec<u8>>, CheckpointError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    read_limited(path, limit_bytes).map(Some)
+}
+
 /// A JSON file of at most [`JSON_LIMIT_BYTES`].
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
     parse(path, &read_limited(path, JSON_LIMIT_BYTES)?)

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `config.json` | [`config`], with the options of each kind in [`act`] and [`smolvla`] |
 //! | `model.safetensors` | [`tensors`]: mapped, checked, in F32, BF16, F16 or this crate's own int8 and int4 |
-//! | `policy_preprocessor.json`, `policy_postprocessor.json` | `processors` |
+//! | `policy_preprocessor.json`, `policy_postprocessor.json` | [`processors`] |
 //! | the statistics that those name | [`statistics`] |
 //! | `tokenizer.json` | [`tokeniser`] |
 //! | `backbone.json` (optional) | [`smolvla`] |
@@ -17,23 +17,29 @@
 
 pub mod act;
 mod bytes;
+pub mod card;
 pub mod config;
 pub mod error;
 mod header;
 mod json;
-mod processors;
+pub mod parts;
+pub mod processors;
+pub mod quantise;
 pub mod robot;
 pub mod smolvla;
 pub mod statistics;
 pub mod tensors;
 pub mod tokeniser;
+pub mod work;
 
 use std::path::{Path, PathBuf};
 
 pub use act::ActConfig;
+pub use card::Card;
 pub use config::{Camera, CommonConfig, Normalisation, PolicyConfig};
 pub use error::CheckpointError;
 pub use header::Dtype;
+pub use quantise::{Quantisation, QuantiseOptions, Quantised, Scheme, quantise};
 pub use robot::RobotSenses;
 pub use smolvla::{Backbone, PrefixSchedule, RtcConfig, SmolVlaConfig};
 pub use statistics::{Moments, Normaliser};
@@ -42,8 +48,6 @@ pub use tokeniser::Tokeniser;
 
 use config::CONFIG;
 use json::{JSON_LIMIT_BYTES, read_limited};
-use processors::{POSTPROCESSOR, PREPROCESSOR, Preprocessor};
-use statistics::{Naming, OLD_BUFFERS, Source};
 
 const MODEL: &str = "model.safetensors";
 const TOKENISER: &str = "tokenizer.json";
@@ -58,7 +62,11 @@ pub struct Checkpoint {
     pub statistics: Normaliser,
     /// Its weights.
     pub tensors: Tensors,
+    /// How its matrices were quantised; `None` for a file as LeRobot writes it.
+    pub quantisation: Option<Quantisation>,
     dir: PathBuf,
+    /// The files of statistics that its processors name.
+    state_files: Vec<PathBuf>,
 }
 
 impl Checkpoint {
@@ -70,12 +78,14 @@ impl Checkpoint {
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let mut config = read_config(dir)?;
         let tensors = open_model(dir)?;
+        let quantisation = Quantisation::read(&tensors)?;
         match &mut config {
             PolicyConfig::SmolVla(config) => config.size(&tensors, &dir.join(BACKBONE))?,
             PolicyConfig::Act(config) => config.check(&tensors)?,
         }
-        let statistics = read_statistics(dir, &mut config, &tensors)?;
-        Ok(Self { config, statistics, tensors, dir: dir.to_owned() })
+        let (statistics, state_files) =
+            processors::read_statistics(dir, &mut config, &tensors, json::read_if_there)?;
+        Ok(Self { config, statistics, tensors, quantisation, dir: dir.to_owned(), state_files })
     }
 
     /// The folder.
@@ -89,24 +99,28 @@ impl Checkpoint {
     /// # Errors
     /// When it is not there, does not fit the embedding table, or the policy takes no language.
     pub fn tokeniser(&self) -> Result<Tokeniser, CheckpointError> {
-        let path = self.dir.join(TOKENISER);
-        match &self.config {
-            PolicyConfig::SmolVla(config) if path.exists() => {
-                Tokeniser::open(&path, config.backbone.vocabulary, config.tokenizer_max_length)
-            }
-            PolicyConfig::SmolVla(config) => Err(CheckpointError::MissingFile {
-                path,
-                hint: format!(
-                    "checkpoints do not carry their tokenizer; copy the file tokenizer.json of the backbone \
-                     {} into this folder",
-                    config.vlm_model_name
-                ),
-            }),
-            PolicyConfig::Act(_) => Err(CheckpointError::Tokeniser {
-                path,
-                reason: "a policy of type act takes no instruction".to_owned(),
-            }),
+        read_tokeniser(&self.dir, &self.config)
+    }
+}
+
+fn read_tokeniser(dir: &Path, config: &PolicyConfig) -> Result<Tokeniser, CheckpointError> {
+    let path = dir.join(TOKENISER);
+    match config {
+        PolicyConfig::SmolVla(config) if path.exists() => {
+            Tokeniser::open(&path, config.backbone.vocabulary, config.tokenizer_max_length)
         }
+        PolicyConfig::SmolVla(config) => Err(CheckpointError::MissingFile {
+            path,
+            hint: format!(
+                "checkpoints do not carry their tokenizer; copy the file tokenizer.json of the backbone \
+                 {} into this folder",
+                config.vlm_model_name
+            ),
+        }),
+        PolicyConfig::Act(_) => Err(CheckpointError::Tokeniser {
+            path,
+            reason: "a policy of type act takes no instruction".to_owned(),
+        }),
     }
 }
 
@@ -142,62 +156,4 @@ fn open_model(dir: &Path) -> Result<Tensors, CheckpointError> {
         "expected the policy's weights".to_owned()
     };
     Err(CheckpointError::MissingFile { path, hint })
-}
-
-/// Reads the processors and the statistics that they name, and gives the cameras the names that the
-/// robot has for them.
-fn read_statistics(
-    dir: &Path,
-    config: &mut PolicyConfig,
-    tensors: &Tensors,
-) -> Result<Normaliser, CheckpointError> {
-    let (before, after) = (dir.join(PREPROCESSOR), dir.join(POSTPROCESSOR));
-    if !before.exists() && !after.exists() {
-        let old = tensors.names().any(|name| OLD_BUFFERS.iter().any(|prefix| name.starts_with(prefix)));
-        let common = config.common();
-        return if !Normaliser::needed(common) {
-            Ok(Normaliser::identity(common))
-        } else if old {
-            let inputs = Source { tensors, naming: Naming::Inputs };
-            let outputs = Source { tensors, naming: Naming::Outputs };
-            Normaliser::read(common, &inputs, &outputs, 1e-8)
-        } else {
-            let hint = "it names the statistics that config.json asks for, and model.safetensors has none of the \
-                        buffers that older checkpoints keep there";
-            Err(CheckpointError::MissingFile { path: before, hint: hint.to_owned() })
-        };
-    }
-    for path in [&before, &after] {
-        if !path.exists() {
-            let hint = "a checkpoint has a preprocessor and a postprocessor".to_owned();
-            return Err(CheckpointError::MissingFile { path: path.clone(), hint });
-        }
-    }
-    let preprocessor = Preprocessor::parse(&before, &read_limited(&before, JSON_LIMIT_BYTES)?, config)?;
-    let after_bytes = read_limited(&after, JSON_LIMIT_BYTES)?;
-    let unnormaliser = processors::parse_postprocessor(&after, &after_bytes, config.common())?;
-    for camera in &mut config.common_mut().cameras {
-        if let Some(source) = preprocessor.renamed(&camera.key)? {
-            camera.name = source.strip_prefix("observation.images.").unwrap_or(source).to_owned();
-        }
-    }
-    let common = config.common();
-    if !Normaliser::needed(common) {
-        return Ok(Normaliser::identity(common));
-    }
-    let open = |step: Option<&processors::NormaliserStep>, file: &'static str, name: &str| {
-        let Some(step) = step else {
-            return Err(CheckpointError::option(file, "steps", format_args!("a step `{name}`"), "none"));
-        };
-        let Some(state_file) = &step.state_file else {
-            let expected = "a file of statistics, which config.json asks for";
-            return Err(CheckpointError::option(file, format!("{name}.state_file"), expected, "absent"));
-        };
-        statistics::open(&dir.join(state_file))
-    };
-    let before = open(preprocessor.normaliser.as_ref(), PREPROCESSOR, "normalizer_processor")?;
-    let after = open(unnormaliser.as_ref(), POSTPROCESSOR, "unnormalizer_processor")?;
-    let epsilon = preprocessor.normaliser.map_or(0.0, |step| step.epsilon);
-    let source = |tensors| Source { tensors, naming: Naming::Feature };
-    Normaliser::read(common, &source(&before), &source(&after), epsilon)
 }

@@ -5,12 +5,94 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::config::{CommonConfig, Normalisation, PolicyConfig};
+use super::config::{CommonConfig, IMAGES, Normalisation, PolicyConfig};
 use super::error::CheckpointError;
-use super::json::{self, Ordered};
+use super::json::{self, JSON_LIMIT_BYTES, Ordered};
+use super::statistics::{Naming, Normaliser, OLD_BUFFERS, STATISTICS_LIMIT_BYTES, Source};
+use super::tensors::Tensors;
 
 pub(super) const PREPROCESSOR: &str = "policy_preprocessor.json";
 pub(super) const POSTPROCESSOR: &str = "policy_postprocessor.json";
+
+/// Reads the processors of the folder `dir` and the statistics that they name, and gives the cameras of
+/// `config` the names that the robot has for them. Also says which files of statistics the processors
+/// name. `read` gets a file's bytes, `None` where it is not there, an error past the given number of bytes.
+///
+/// # Errors
+/// When a step is unknown or differs from the configuration, or statistics that the configuration asks
+/// for are missing or unusable.
+pub fn read_statistics(
+    dir: &Path,
+    config: &mut PolicyConfig,
+    tensors: &Tensors,
+    read: impl Fn(&Path, u64) -> Result<Option<Vec<u8>>, CheckpointError>,
+) -> Result<(Normaliser, Vec<PathBuf>), CheckpointError> {
+    let (before, after) = (dir.join(PREPROCESSOR), dir.join(POSTPROCESSOR));
+    let missing = |path: &Path, hint: &str| CheckpointError::MissingFile {
+        path: path.to_owned(),
+        hint: hint.to_owned(),
+    };
+    let incomplete = |path| missing(path, "a checkpoint has a preprocessor and a postprocessor");
+    let (before_bytes, after_bytes) = match (
+        read(&before, JSON_LIMIT_BYTES)?,
+        read(&after, JSON_LIMIT_BYTES)?,
+    ) {
+        (Some(before), Some(after)) => (before, after),
+        (Some(_), None) => return Err(incomplete(&after)),
+        (None, Some(_)) => return Err(incomplete(&before)),
+        (None, None) => {
+            let common = config.common();
+            let old = tensors.names().any(|name| OLD_BUFFERS.iter().any(|prefix| name.starts_with(prefix)));
+            return if !Normaliser::needed(common) {
+                Ok((Normaliser::identity(common), Vec::new()))
+            } else if old {
+                let inputs = Source { tensors, naming: Naming::Inputs };
+                let outputs = Source { tensors, naming: Naming::Outputs };
+                Ok((Normaliser::read(common, &inputs, &outputs, 1e-8)?, Vec::new()))
+            } else {
+                Err(missing(
+                    &before,
+                    "it names the statistics that config.json asks for, and model.safetensors has none of the \
+                     buffers that older checkpoints keep there",
+                ))
+            };
+        }
+    };
+    let preprocessor = Preprocessor::parse(&before, &before_bytes, config)?;
+    let unnormaliser = parse_postprocessor(&after, &after_bytes, config.common())?;
+    for camera in &mut config.common_mut().cameras {
+        if let Some(source) = preprocessor.renamed(&camera.key)? {
+            camera.name = source.strip_prefix(IMAGES).unwrap_or(source).to_owned();
+        }
+    }
+    let steps = [preprocessor.normaliser.as_ref(), unnormaliser.as_ref()];
+    let files: Vec<PathBuf> = steps.iter().filter_map(|step| step.as_ref()?.state_file.clone()).collect();
+    let common = config.common();
+    if !Normaliser::needed(common) {
+        return Ok((Normaliser::identity(common), files));
+    }
+    let open = |step: Option<&NormaliserStep>, file: &'static str, name: &str| {
+        let Some(step) = step else {
+            return Err(CheckpointError::option(file, "steps", format_args!("a step `{name}`"), "none"));
+        };
+        let Some(state_file) = &step.state_file else {
+            let expected = "a file of statistics, which config.json asks for";
+            return Err(CheckpointError::option(file, format!("{name}.state_file"), expected, "absent"));
+        };
+        let path = dir.join(state_file);
+        match read(&path, STATISTICS_LIMIT_BYTES)? {
+            Some(bytes) => Tensors::from_bytes(&path, bytes),
+            None => Err(missing(&path, &format!("{file} names it as the statistics"))),
+        }
+    };
+    let [before, after] = [
+        open(steps[0], PREPROCESSOR, "normalizer_processor")?,
+        open(steps[1], POSTPROCESSOR, "unnormalizer_processor")?,
+    ];
+    let epsilon = steps[0].map_or(0.0, |step| step.epsilon);
+    let source = |tensors| Source { tensors, naming: Naming::Feature };
+    Ok((Normaliser::read(common, &source(&before), &source(&after), epsilon)?, files))
+}
 
 /// The steps that are known, in the order in which LeRobot has them.
 const BEFORE: [&str; 6] = [

@@ -1,10 +1,7 @@
 //! How values are scaled for the network, and back.
 
-use std::path::Path;
-
 use super::config::{CommonConfig, Normalisation};
 use super::error::{CheckpointError, MissingStatistics};
-use super::json::read_limited;
 use super::tensors::Tensors;
 
 /// Largest file of statistics; real ones have a few kilobytes.
@@ -214,9 +211,4 @@ impl Normaliser {
             || (scaled(modes.state) && common.state_len > 0)
             || (scaled(modes.visual) && !common.cameras.is_empty())
     }
-}
-
-/// Reads a file of statistics.
-pub(super) fn open(path: &Path) -> Result<Tensors, CheckpointError> {
-    Tensors::from_bytes(path, read_limited(path, STATISTICS_LIMIT_BYTES)?)
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
+use sha2::{Digest, Sha256};
 
 use super::bytes::{Bytes, as_f32, as_i8};
 use super::error::CheckpointError;
@@ -279,6 +280,31 @@ impl Tensors {
     /// twice in resident memory.
     pub fn release(&self) {
         self.bytes.release();
+    }
+
+    /// Bytes of the whole file.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes.as_slice().len() as u64
+    }
+
+    /// SHA-256 of the whole file, in hexadecimal. `progress` is told how many bytes have been read.
+    pub fn sha256(&self, mut progress: impl FnMut(u64)) -> String {
+        const RUN: usize = 16 << 20;
+        let mut hash = Sha256::new();
+        let mut read = 0;
+        for run in self.bytes.as_slice().chunks(RUN) {
+            hash.update(run);
+            read += run.len() as u64;
+            self.release();
+            progress(read);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A plain tensor's bytes; nothing for others.
+    pub(super) fn raw(&self, name: &str) -> &[u8] {
+        self.plain(name).map_or(&[], |entry| self.slice(entry))
     }
 
     fn stored(&self, name: &str) -> Result<&Stored, CheckpointError> {

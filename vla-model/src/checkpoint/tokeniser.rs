@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use tokenizers::{Tokenizer, TruncationParams};
 
 use super::error::CheckpointError;
@@ -17,6 +18,58 @@ pub const INSTRUCTION_LIMIT_BYTES: usize = 1 << 16;
 pub struct Tokeniser {
     path: PathBuf,
     tokenizer: Tokenizer,
+}
+
+/// The parts of a `tokenizer.json`, by their types alone. What byte-level BPE tokenizers are made of is
+/// read; other parts are for other models, and not all of them are safe on hostile files.
+#[derive(Deserialize)]
+struct Form {
+    model: Typed,
+    normalizer: Option<Typed>,
+    pre_tokenizer: Option<Typed>,
+    post_processor: Option<Typed>,
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    r#type: Option<String>,
+    #[serde(default)]
+    pretokenizers: Vec<Typed>,
+    #[serde(default)]
+    normalizers: Vec<Typed>,
+    #[serde(default)]
+    processors: Vec<Typed>,
+}
+
+impl Form {
+    fn check(&self) -> Result<(), String> {
+        let Self { model, normalizer, pre_tokenizer, post_processor } = self;
+        model.check("model", &["BPE"])?;
+        let optional = [
+            (normalizer, "normalizer", &["Sequence", "NFC", "NFD", "NFKC", "NFKD"][..]),
+            (pre_tokenizer, "pre_tokenizer", &["Sequence", "ByteLevel", "Digits", "Split"]),
+            (post_processor, "post_processor", &["Sequence", "ByteLevel", "TemplateProcessing"]),
+        ];
+        for (part, field, known) in optional {
+            if let Some(part) = part {
+                part.check(field, known)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Typed {
+    fn check(&self, field: &str, known: &[&str]) -> Result<(), String> {
+        let actual = self.r#type.as_deref();
+        if !actual.is_some_and(|actual| known.contains(&actual)) {
+            let actual = actual.map_or_else(|| "absent".to_owned(), |actual| format!("{actual:?}"));
+            let known: Vec<String> = known.iter().map(|known| format!("{known:?}")).collect();
+            return Err(format!("`{field}.type` is {actual}, expected {}", known.join(" or ")));
+        }
+        let inner = self.pretokenizers.iter().chain(&self.normalizers).chain(&self.processors);
+        inner.into_iter().try_for_each(|inner| inner.check(field, known))
+    }
 }
 
 impl fmt::Debug for Tokeniser {
@@ -46,6 +99,8 @@ impl Tokeniser {
         max_length: usize,
     ) -> Result<Self, CheckpointError> {
         let fault = |reason: String| CheckpointError::Tokeniser { path: path.to_owned(), reason };
+        let form: Form = serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
+        form.check().map_err(fault)?;
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| fault(error.to_string()))?;
         let tokens = tokenizer.get_vocab(true);
         let Some((token, &last)) = tokens.iter().max_by_key(|(_, id)| **id) else {
@@ -61,6 +116,12 @@ impl Tokeniser {
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|error| fault(error.to_string()))?;
         Ok(Self { path: path.to_owned(), tokenizer })
+    }
+
+    /// How many tokens there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
     }
 
     /// The tokens of an instruction, with the line's end that the policy was trained with, cut to the

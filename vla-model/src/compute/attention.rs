@@ -73,7 +73,7 @@ impl Attention {
         let backend = &queries.rows.backend;
         let data = match &backend.kind {
             Kind::Cpu(cpu) => {
-                let mut data = Buffer::zeros(count * width);
+                let mut data = Buffer::unfilled(count * width);
                 cpu::attention(cpu, self, queries, segments, sequences, sight, data.as_mut_slice());
                 data.into()
             }

@@ -92,7 +92,7 @@ impl Conv2d {
         let count = input.images * height * width;
         let data = match &self.layer {
             Layer::Cpu(cpu, layer) => {
-                let mut output = Buffer::zeros(count * self.outputs);
+                let mut output = Buffer::unfilled(count * self.outputs);
                 let residual = residual.map(|maps| maps.rows.data.as_slice());
                 layer.forward(cpu, input, [height, width], residual, output.as_mut_slice());
                 output.into()
@@ -115,7 +115,7 @@ impl Maps {
         let backend = &self.rows.backend;
         let data = match &backend.kind {
             Kind::Cpu(cpu) => {
-                let mut output = Buffer::zeros(count * channels);
+                let mut output = Buffer::unfilled(count * channels);
                 cpu::max_pool(cpu, self, [height, width], [kernel, stride, padding], output.as_mut_slice());
                 output.into()
             }

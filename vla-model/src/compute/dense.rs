@@ -120,7 +120,7 @@ impl Dense {
         assert_eq!(input.width, self.inputs);
         let data = match &self.layer {
             Layer::Cpu(cpu, layer) => {
-                let mut output = Buffer::zeros(input.count * self.outputs);
+                let mut output = Buffer::unfilled(input.count * self.outputs);
                 let residual = residual.map(|rows| rows.data.as_slice());
                 layer.forward(cpu, input.data.as_slice(), input.count, residual, output.as_mut_slice());
                 output.into()

@@ -12,6 +12,7 @@
 //! | [`attention`] | scaled dot products over segments of keys |
 //! | [`rope`] | rotary positions |
 //! | [`conv`] | convolution and pooling on feature maps |
+//! | [`roofline`] | what the processor can do at best |
 //! | `cpu` | the kernels, chosen at run time by what the processor can do |
 //! | `device` | the same operations on burn's tensors |
 //!
@@ -26,6 +27,7 @@ pub(crate) mod cpu;
 pub mod dense;
 pub(crate) mod device;
 pub mod norm;
+pub mod roofline;
 pub mod rope;
 pub mod rows;
 pub mod weight;
@@ -35,6 +37,7 @@ pub use conv::{Conv2d, ConvSpec, Maps};
 pub use cpu::Isa;
 pub use dense::{Activation, Dense, DenseSpec, Precision};
 pub use norm::{Norm, NormKind};
+pub use roofline::Roofline;
 pub use rope::Rope;
 pub use rows::Rows;
 pub use weight::Weight;

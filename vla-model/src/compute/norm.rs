@@ -1,6 +1,7 @@
 //! Norms over a row.
 
-use super::{Rows, cpu, device, rows::Data};
+use super::cpu::{self, Buffer};
+use super::{Kind, Rows, device};
 
 /// Which norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +29,14 @@ impl Norm {
     /// Normalises every row.
     #[must_use]
     pub fn forward(&self, input: &Rows) -> Rows {
-        let data = match &input.data {
-            Data::Cpu(values) => {
-                let mut values = values.clone();
-                cpu::norm(self, values.as_mut_slice());
-                values.into()
+        let data = match &input.backend.kind {
+            Kind::Cpu(cpu) => {
+                let mut output = Buffer::unfilled(input.count * input.width);
+                cpu::norm(cpu, self, input.data.as_slice(), output.as_mut_slice());
+                output.into()
             }
-            Data::Device(tensor) => {
+            Kind::Device(_) => {
+                let tensor = input.data.tensor();
                 device::NormLayer::new(&tensor.device(), self).forward(tensor.clone()).into()
             }
         };

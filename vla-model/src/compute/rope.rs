@@ -1,8 +1,7 @@
 //! Rotary positions (arXiv 2104.09864), halves turned against each other.
 
 use super::device::RopeTable;
-use super::rows::Data;
-use super::{Backend, Kind, Rows};
+use super::{Backend, Kind, Rows, cpu};
 
 /// Sines and cosines of some tokens' positions.
 #[derive(Clone, Debug)]
@@ -35,26 +34,14 @@ impl Rope {
 
     /// Turns `heads` heads of each row, from column `from` on; row `i` is at position `i` of the table.
     pub fn turn(&self, rows: &mut Rows, from: usize, heads: usize) {
-        match (&mut rows.data, &self.table) {
-            (Data::Cpu(values), _) => self.turn_values(values.as_mut_slice(), rows.width, from, heads),
-            (Data::Device(tensor), Some(table)) => *tensor = table.turn(tensor.clone(), from, heads),
-            (Data::Device(_), None) => unreachable!("rows of a device with a table of the CPU"),
-        }
-    }
-
-    fn turn_values(&self, values: &mut [f32], width: usize, from: usize, heads: usize) {
-        let half = self.head_dim / 2;
-        for (token, row) in values.chunks_exact_mut(width).enumerate() {
-            let cos = &self.cos[token * half..(token + 1) * half];
-            let sin = &self.sin[token * half..(token + 1) * half];
-            for head in row[from..from + heads * self.head_dim].chunks_exact_mut(self.head_dim) {
-                let (low, high) = head.split_at_mut(half);
-                for i in 0..half {
-                    let (a, b) = (low[i], high[i]);
-                    low[i] = a * cos[i] - b * sin[i];
-                    high[i] = b * cos[i] + a * sin[i];
-                }
+        match (&rows.backend.kind, &self.table) {
+            (Kind::Cpu(cpu), _) => {
+                cpu::turn(cpu, self, rows.data.as_mut_slice(), rows.width, from, heads);
             }
+            (Kind::Device(_), Some(table)) => {
+                rows.data = table.turn(rows.data.tensor().clone(), from, heads).into();
+            }
+            (Kind::Device(_), None) => unreachable!("rows of a device with a table of the CPU"),
         }
     }
 }

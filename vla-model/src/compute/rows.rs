@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::cpu::Buffer;
+use super::cpu::{self, Buffer};
 use super::{Backend, ComputeError, Kind, device};
 
 /// `count` rows of `width` f32 each, row after row, on its backend. A row is a token, or a pixel of a
@@ -27,6 +27,13 @@ impl Data {
     pub(crate) fn as_slice(&self) -> &[f32] {
         match self {
             Self::Cpu(values) => values.as_slice(),
+            Self::Device(_) => unreachable!("rows of a device among rows of the CPU"),
+        }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        match self {
+            Self::Cpu(values) => values.as_mut_slice(),
             Self::Device(_) => unreachable!("rows of a device among rows of the CPU"),
         }
     }
@@ -94,7 +101,7 @@ impl Rows {
         assert!(parts.iter().all(|part| part.width == first.width));
         let data = match &first.data {
             Data::Cpu(_) => {
-                let mut data = Buffer::zeros(count * first.width);
+                let mut data = Buffer::unfilled(count * first.width);
                 let mut at = 0;
                 for part in parts {
                     let values = part.data.as_slice();
@@ -129,16 +136,15 @@ impl Rows {
     pub fn gather(&self, indices: &[u32], per_row: usize) -> Self {
         assert!(indices.len().is_multiple_of(per_row));
         let (count, width) = (indices.len() / per_row, self.width * per_row);
-        let data = match &self.data {
-            Data::Cpu(values) => {
-                let mut data = Buffer::zeros(indices.len() * self.width);
-                for (to, index) in data.as_mut_slice().chunks_exact_mut(self.width).zip(indices) {
-                    let from = *index as usize * self.width;
-                    to.copy_from_slice(&values.as_slice()[from..from + self.width]);
-                }
+        let data = match &self.backend.kind {
+            Kind::Cpu(cpu) => {
+                let mut data = Buffer::unfilled(indices.len() * self.width);
+                cpu::gather(cpu, self.data.as_slice(), self.width, indices, data.as_mut_slice());
                 data.into()
             }
-            Data::Device(tensor) => device::gather(tensor.clone(), indices).reshape([count, width]).into(),
+            Kind::Device(_) => {
+                device::gather(self.data.tensor().clone(), indices).reshape([count, width]).into()
+            }
         };
         Self { count, width, data, backend: self.backend.clone() }
     }
@@ -157,15 +163,13 @@ impl Rows {
     /// Adds `other` to every run of `other.count()` rows: position tables, residuals.
     pub fn add_repeated(&mut self, other: &Rows) {
         assert!(self.width == other.width && self.count.is_multiple_of(other.count));
-        match &mut self.data {
-            Data::Cpu(values) => {
-                let other = other.data.as_slice();
-                for run in values.as_mut_slice().chunks_exact_mut(other.len()) {
-                    run.iter_mut().zip(other).for_each(|(value, add)| *value += add);
-                }
+        match &self.backend.kind {
+            Kind::Cpu(cpu) => {
+                cpu::add_repeated(cpu, self.data.as_mut_slice(), self.width, other.data.as_slice());
             }
-            Data::Device(tensor) => {
-                *tensor = device::add_repeated(tensor.clone(), other.data.tensor().clone());
+            Kind::Device(_) => {
+                let sum = device::add_repeated(self.data.tensor().clone(), other.data.tensor().clone());
+                self.data = sum.into();
             }
         }
     }

@@ -38,6 +38,15 @@ pub enum GoalPolicyError {
     Config(#[from] super::config::ConfigError),
 }
 
+/// How a policy uses the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Numbers that matrices are multiplied in, f32 or int8; none takes the weights file's own.
+    pub precision: Option<Precision>,
+    /// Threads in all, the caller's included; 0 takes all that the process may use.
+    pub threads: usize,
+}
+
 /// The goal model with an instruction, deciding: on the CPU by the [`Engine`], elsewhere by burn's network.
 ///
 /// Deciding is deterministic: the same weights on the same device, instruction and observation give
@@ -106,22 +115,19 @@ impl GoalPolicy {
     pub fn load(path: &Path, choice: DeviceChoice) -> Result<Self, GoalPolicyError> {
         let bytes =
             std::fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-        Self::from_bytes(&bytes, choice, None)
+        Self::from_bytes(&bytes, choice, CpuOptions::default())
     }
 
-    /// Reads the bytes of a weights file and chooses a device. On the CPU, matrices are multiplied in
-    /// `precision`, f32 or int8; none takes the file's own.
+    /// Reads the bytes of a weights file and chooses a device; `cpu` says how to use the CPU if it is that.
     ///
     /// # Errors
     /// [`GoalPolicyError`].
-    pub fn from_bytes(
-        bytes: &[u8],
-        choice: DeviceChoice,
-        precision: Option<Precision>,
-    ) -> Result<Self, GoalPolicyError> {
-        let device = device::choose(choice)?;
+    pub fn from_bytes(bytes: &[u8], choice: DeviceChoice, cpu: CpuOptions) -> Result<Self, GoalPolicyError> {
+        let mut device = device::choose(choice)?;
         let (network, numbers) = if device.kind == DeviceKind::Cpu {
-            let engine = Engine::from_bytes(bytes, &Backend::from(&device), precision)?;
+            let backend = Backend::cpu(cpu.threads);
+            device.description = backend.description();
+            let engine = Engine::from_bytes(bytes, &backend, cpu.precision)?;
             let numbers = if engine.precision() == Precision::Int8 { "int8" } else { "f32" };
             (Network::Engine(Box::new(engine), None), numbers)
         } else {
@@ -147,20 +153,23 @@ impl GoalPolicy {
     ///
     /// # Errors
     /// [`GoalPolicyError::Weights`] when its weights cannot be fetched or are not finite.
-    pub fn from_model(name: &str, model: GoalModel, device: ChosenDevice) -> Result<Self, GoalPolicyError> {
+    pub fn from_model(
+        name: &str,
+        model: GoalModel,
+        mut device: ChosenDevice,
+    ) -> Result<Self, GoalPolicyError> {
         let network = if device.kind == DeviceKind::Cpu {
+            let backend = Backend::from(&device);
+            device.description = backend.description();
             let bytes = weights::to_bytes(&model, Quantisation::F32, &serde_json::Value::Null)?;
-            Network::Engine(Box::new(Engine::from_bytes(&bytes, &Backend::from(&device), None)?), None)
+            Network::Engine(Box::new(Engine::from_bytes(&bytes, &backend, None)?), None)
         } else {
             Network::Tensors(Box::new(model), None)
         };
         Ok(Self::new(name.to_owned(), network, device, None))
     }
 
-    fn new(name: String, network: Network, mut device: ChosenDevice, model_hash: Option<String>) -> Self {
-        if device.kind == DeviceKind::Cpu {
-            device.description = Backend::from(&device).description();
-        }
+    fn new(name: String, network: Network, device: ChosenDevice, model_hash: Option<String>) -> Self {
         let inputs = HostInputs::zeros(network.config(), 1);
         Self { name, network, device, model_hash, instruction: None, inputs }
     }

@@ -27,7 +27,17 @@ enum Mixer {
     /// The prefix and the actions up to one's own.
     Joint { qkv: Dense },
     /// The prefix alone, through projections of its keys and values.
-    Cross { queries: Dense, keys: Dense, values: Dense },
+    Cross(Box<Crossing>),
+}
+
+/// The projections of a layer that reads the prefix alone.
+#[derive(Debug)]
+struct Crossing {
+    queries: Dense,
+    /// Of the prefix's keys.
+    keys: Dense,
+    /// Of the prefix's values.
+    values: Dense,
 }
 
 /// Rotary tables of the actions.
@@ -71,9 +81,10 @@ impl Expert {
     pub(super) fn project(&self, cache: Vec<Cached>) -> Vec<Cached> {
         let project = |(layer, cached): (&Layer, Cached)| match &layer.mixer {
             Mixer::Joint { .. } => cached,
-            Mixer::Cross { keys, values, .. } => {
-                Cached { keys: keys.forward(&cached.keys), values: values.forward(&cached.values) }
-            }
+            Mixer::Cross(cross) => Cached {
+                keys: cross.keys.forward(&cached.keys),
+                values: cross.values.forward(&cached.values),
+            },
         };
         self.layers.iter().zip(cache).map(project).collect()
     }
@@ -108,11 +119,11 @@ impl Layer {
         let mixer = if joint {
             Mixer::Joint { qkv: source.dense(&prefix, &[q, k, v], hidden, norm, none)? }
         } else {
-            Mixer::Cross {
+            Mixer::Cross(Box::new(Crossing {
                 queries: source.dense(&prefix, &[q], hidden, norm, none)?,
                 keys: source.dense(&prefix, &[k], key, None, none)?,
                 values: source.dense(&prefix, &[v], key, None, none)?,
-            }
+            }))
         };
         Ok(Self { mixer, rest: Rest::load(source, &prefix, hidden, query, sizes.expert_mlp)? })
     }
@@ -132,8 +143,8 @@ impl Mixer {
                 let sight = Sight::Causal { before: prefix.keys.count() };
                 attention.forward(Columns::new(&qkv, 0), &[prefix.columns(), own], 1, sight)
             }
-            Self::Cross { queries, .. } => {
-                let mut queries = queries.forward(x);
+            Self::Cross(cross) => {
+                let mut queries = cross.queries.forward(x);
                 positions.cross.turn(&mut queries, 0, heads);
                 attention.forward(Columns::new(&queries, 0), &[prefix.columns()], 1, Sight::All)
             }

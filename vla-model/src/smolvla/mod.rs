@@ -53,7 +53,8 @@ pub use verify::verify;
 
 use crate::checkpoint::smolvla::TEXT;
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, Normaliser, PolicyConfig, RtcConfig, SmolVlaConfig, Tensors, Tokeniser,
+    Checkpoint, CheckpointError, Moments, Normaliser, PolicyConfig, RtcConfig, SmolVlaConfig, Tensors,
+    Tokeniser,
 };
 use crate::chunk::{ActionChunk, Ahead};
 use crate::compute::{Activation, Backend, ComputeError, Dense, Rope, Rows};
@@ -193,6 +194,13 @@ impl SmolVla {
     #[must_use]
     pub fn cameras(&self) -> &[String] {
         &self.cameras
+    }
+
+    /// Means and standard deviations of the actions, by which the network's become the robot's; none where
+    /// they are the same.
+    #[must_use]
+    pub fn action_moments(&self) -> Option<&Moments> {
+        self.normaliser.action.as_ref()
     }
 
     /// Tokens of the instruction that was given, 0 without one.

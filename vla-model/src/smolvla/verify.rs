@@ -185,3 +185,35 @@ fn without_padding(shape: &[usize], values: &[f32], tokens: usize, kept: &[usize
     shape[dimension] = kept.len();
     (shape, remaining)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    fn largest(constants: Constants) -> f64 {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lerobot/smolvla_tiny");
+        let compared = verify_with(&dir, &Backend::cpu(0), SmolVlaOptions::default(), constants).unwrap();
+        compared.iter().map(|comparison| comparison.largest_relative_error).fold(0.0, f64::max)
+    }
+
+    /// The mistakes that are easiest to make and hardest to see are above the tolerance of the tests.
+    #[test]
+    fn wrong_constants_show() {
+        let right = Constants::default();
+        assert!(largest(right) <= 2e-5);
+        assert!(largest(Constants { rms_epsilon: 1e-6, ..right }) > 2e-5);
+        assert!(largest(Constants { layer_epsilon: 1e-5, ..right }) > 2e-5);
+        assert!(largest(Constants { rope_base: 100_000.0, ..right }) > 1e-2);
+    }
+
+    #[test]
+    fn padding_goes_and_the_rest_keeps_its_order() {
+        let values: Vec<f32> = (0..12).map(|value| value as f32).collect();
+        let (shape, kept) = without_padding(&[2, 3, 2], &values, 3, &[0, 2]);
+        assert_eq!(
+            (shape.as_slice(), kept.as_slice()),
+            (&[2, 2, 2][..], &[0.0, 1.0, 4.0, 5.0, 6.0, 7.0, 10.0, 11.0][..])
+        );
+    }
+}

@@ -8,12 +8,12 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use super::kernels::{self, COLUMNS, Left, MAX_ROWS, Session, Tile};
+use super::finish::{self, Sums};
+use super::kernels::{self, COLUMNS, MAX_ROWS, Session, Tile};
 use super::memory::{self, Memory, Shared};
 use super::pack::{self, Panels};
-use super::prepare::{self, Form, Prepared, Source, What, Writer};
-use super::{Cpu, Isa, finish};
-use crate::compute::weight::INT4_BLOCK;
+use super::prepare::{self, Form, Prepared, Scratch, Source, What, Writer};
+use super::{Cpu, Isa};
 use crate::compute::{Activation, DenseSpec, Norm};
 
 /// Most bytes of prepared rows in a band: they share a core's second cache with a panel.
@@ -29,7 +29,7 @@ thread_local! {
     /// Rows of the layer that this thread is running; kept for their memory.
     static PREPARED: Cell<Prepared> = Cell::default();
     /// One row on its way.
-    static ROW: Cell<Memory> = Cell::default();
+    static ROW: Cell<Scratch> = Cell::default();
 }
 
 /// Packed weights with everything that is done before and after them.
@@ -78,10 +78,16 @@ impl DenseLayer {
         }
     }
 
-    /// Adds the residual before the activation instead of after it, as convolutions want.
+    /// Adds the residual before the activation instead of after it, as convolutions want. The activation
+    /// is none or ReLU.
     pub(crate) fn residual_first(mut self) -> Self {
         self.residual_first = true;
         self
+    }
+
+    /// Whether rows are rounded to integers.
+    pub(super) fn rounds(&self) -> bool {
+        self.form != Form::Float
     }
 
     /// Values in an output row.
@@ -169,8 +175,7 @@ impl DenseLayer {
         let width = self.outputs();
         for panel in panels {
             let start = panel * self.columns.per_panel();
-            let mut columns = finish::Columns {
-                scales: &[0.0; COLUMNS],
+            let columns = finish::Columns {
                 bias: piece(&self.bias, panel),
                 activation: self.activation,
                 residual_first: self.residual_first,
@@ -185,51 +190,52 @@ impl DenseLayer {
                     stride: width,
                     columns: self.columns.per_panel().min(width - start),
                 };
-                let stride = prepared.stride;
-                let scales = if self.form == Form::Float { &[] } else { &prepared.scales(row)[..count] };
-                match &self.panels {
+                corner.prefetch(count);
+                let sums = match &self.panels {
                     Panels::Float(values) => {
-                        let left = Left { rows: count, values: prepared.floats(row), stride };
-                        let len = self.inputs * COLUMNS;
-                        let panel = &values.as_slice()[panel * len..(panel + 1) * len];
-                        kernels::float(self.isa, left, panel, self.inputs, &mut floats);
-                        // SAFETY: the tile lies in the output, and is this thread's.
-                        unsafe { finish::float(self.isa, &floats, count, &columns, corner) };
+                        let panel = part(values, panel, self.inputs * COLUMNS);
+                        kernels::float(
+                            self.isa,
+                            prepared.floats(row, count),
+                            panel,
+                            self.inputs,
+                            &mut floats,
+                        );
+                        Sums::Float(&floats)
                     }
                     Panels::Bf16(values) => {
-                        let left = Left { rows: count, values: prepared.floats(row), stride };
-                        let len = self.inputs * COLUMNS / 2;
-                        let panel = &values.as_slice()[panel * len..(panel + 1) * len];
-                        kernels::bf16(self.isa, left, panel, self.inputs, &mut floats);
-                        // SAFETY: as above.
-                        unsafe { finish::float(self.isa, &floats, count, &columns, corner) };
+                        let panel = part(values, panel, self.inputs * COLUMNS / 2);
+                        kernels::bf16(self.isa, prepared.floats(row, count), panel, self.inputs, &mut floats);
+                        Sums::Float(&floats)
                     }
-                    Panels::Int8 { values, scales: factors, offsets } => {
-                        let left = Left { rows: count, values: prepared.integers(row), stride };
+                    Panels::Int8 { values, scales, offsets } => {
                         let inputs = pack::int8_inputs(self.inputs);
-                        let values = &values.as_slice()[panel * inputs * COLUMNS..][..inputs * COLUMNS];
+                        let values = part(values, panel, inputs * COLUMNS);
                         let offsets = piece(offsets, panel);
-                        columns.scales = piece(factors, panel);
+                        let left = prepared.integers(row, count);
                         kernels::int8(self.isa, left, values, offsets, inputs / 4, &mut integers);
-                        // SAFETY: as above.
-                        unsafe { finish::int8(self.isa, &integers, scales, &columns, corner) };
+                        Sums::Int8(&integers, prepared.scales(row), piece(scales, panel))
                     }
-                    Panels::Int4 { values, scales: factors } => {
-                        let left = Left { rows: count, values: prepared.integers(row), stride };
-                        let blocks = prepared.blocks;
-                        let len = blocks * INT4_BLOCK * COLUMNS / 2;
-                        let values = &values.as_slice()[panel * len..(panel + 1) * len];
-                        let factors = &factors.as_slice()[panel * blocks * COLUMNS..];
+                    Panels::Int4 { values, scales } => {
+                        let values = part(values, panel, self.inputs * COLUMNS / 2);
+                        let scales = part(scales, panel, prepared.blocks * COLUMNS);
+                        let left = prepared.integers(row, count);
                         let starts = prepared.block_sums(row);
-                        kernels::int4(self.isa, left, starts, values, factors, blocks, &mut floats);
-                        // SAFETY: as above.
-                        unsafe { finish::int4(self.isa, &floats, scales, &columns, corner) };
+                        kernels::int4(self.isa, left, starts, values, scales, prepared.blocks, &mut floats);
+                        Sums::Int4(&floats, prepared.scales(row))
                     }
-                }
+                };
+                // SAFETY: the tile lies in the output, and is this thread's.
+                unsafe { finish::store(self.isa, sums, count, columns, corner) };
                 row += count;
             }
         }
     }
+}
+
+/// `len` values for each panel: those of one.
+fn part<T: memory::Number>(values: &Memory, panel: usize, len: usize) -> &[T] {
+    &values.as_slice()[panel * len..(panel + 1) * len]
 }
 
 /// The values of one panel's columns.

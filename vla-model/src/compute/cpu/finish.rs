@@ -5,14 +5,24 @@
 
 use super::Isa;
 use super::activate::{gelu_tanh, relu, silu};
-use super::isa::isa_call;
 use super::kernels::{COLUMNS, Tile};
+use super::lanes::Lanes;
 use crate::compute::Activation;
 
-/// Everything that one panel's columns need.
+/// Sums of one tile, and what makes numbers of them.
+#[derive(Clone, Copy)]
+pub(super) enum Sums<'a> {
+    /// As they are.
+    Float(&'a Tile<f32>),
+    /// Exact sums; times a scale for each row, times a scale for each column.
+    Int8(&'a Tile<i32>, &'a [f32], &'a [f32; COLUMNS]),
+    /// Sums whose blocks are scaled already; times a scale for each row.
+    Int4(&'a Tile<f32>, &'a [f32]),
+}
+
+/// What a panel's columns need.
+#[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
-    /// Factors of int8 weights; not looked at otherwise.
-    pub(super) scales: &'a [f32; COLUMNS],
     pub(super) bias: &'a [f32; COLUMNS],
     pub(super) activation: Activation,
     /// The residual comes before the activation.
@@ -31,159 +41,157 @@ pub(super) struct Corner {
     pub(super) columns: usize,
 }
 
-/// `scale · column scale · sum`, for exact int8 sums.
+/// Stores rows `rows` of a tile.
 ///
 /// # Safety
-/// `corner` has room for a row of `columns` values for each of `row_scales`, ours alone.
-pub(super) unsafe fn int8(
-    isa: Isa,
-    sums: &Tile<i32>,
-    row_scales: &[f32],
-    columns: &Columns<'_>,
-    corner: Corner,
-) {
-    isa_call!(isa, int8_body(sums: &Tile<i32>, row_scales: &[f32], columns: &Columns<'_>, corner: Corner) -> ());
-}
-
-/// `scale · sum`, for int4 sums, whose blocks are scaled already.
-///
-/// # Safety
-/// As [`int8`].
-pub(super) unsafe fn int4(
-    isa: Isa,
-    sums: &Tile<f32>,
-    row_scales: &[f32],
-    columns: &Columns<'_>,
-    corner: Corner,
-) {
-    isa_call!(isa, int4_body(sums: &Tile<f32>, row_scales: &[f32], columns: &Columns<'_>, corner: Corner) -> ());
-}
-
-/// Sums as they are.
-///
-/// # Safety
-/// As [`int8`], for `rows` rows.
-pub(super) unsafe fn float(isa: Isa, sums: &Tile<f32>, rows: usize, columns: &Columns<'_>, corner: Corner) {
-    isa_call!(isa, float_body(sums: &Tile<f32>, rows: usize, columns: &Columns<'_>, corner: Corner) -> ());
-}
-
-#[inline(always)]
-fn int8_body(sums: &Tile<i32>, row_scales: &[f32], columns: &Columns<'_>, corner: Corner) {
-    let scaled = |row: usize| {
-        let mut values = [0.0; COLUMNS];
-        for (at, value) in values.iter_mut().enumerate() {
-            *value = sums.0[row][at] as f32 * row_scales[row] * columns.scales[at];
+/// `corner` has room for these rows of `columns` values, ours alone; the processor has `isa`.
+pub(super) unsafe fn store(isa: Isa, sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m256, __m512};
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
+            // SAFETY: the caller's.
+            unsafe { by_activation::<__m256>(sums, rows, columns, corner) }
         }
-        values
-    };
-    by_activation(row_scales.len(), scaled, columns, corner);
-}
-
-#[inline(always)]
-fn int4_body(sums: &Tile<f32>, row_scales: &[f32], columns: &Columns<'_>, corner: Corner) {
-    by_activation(row_scales.len(), |row| sums.0[row].map(|sum| sum * row_scales[row]), columns, corner);
-}
-
-#[inline(always)]
-fn float_body(sums: &Tile<f32>, rows: usize, columns: &Columns<'_>, corner: Corner) {
-    by_activation(rows, |row| sums.0[row], columns, corner);
-}
-
-#[inline(always)]
-fn by_activation(
-    rows: usize,
-    scaled: impl Fn(usize) -> [f32; COLUMNS],
-    columns: &Columns<'_>,
-    corner: Corner,
-) {
-    match columns.activation {
-        Activation::None => store(rows, scaled, |x| x, columns, corner),
-        Activation::Relu => store(rows, scaled, relu, columns, corner),
-        Activation::GeluTanh => store(rows, scaled, gelu_tanh, columns, corner),
-        Activation::Silu => store(rows, scaled, silu, columns, corner),
-        Activation::SiluGated => {
-            for row in 0..rows {
-                let mut values = biased(scaled(row), columns);
-                for at in 0..COLUMNS / 2 {
-                    values[at] = silu(values[at]) * values[COLUMNS / 2 + at];
-                }
-                let mut residual = [0.0; COLUMNS / 2];
-                // SAFETY: the caller's, of `int8` and its like.
-                unsafe {
-                    corner.residual(row, &mut residual);
-                    for at in 0..COLUMNS / 2 {
-                        values[at] += residual[at];
-                    }
-                    corner.store(row, &values[..COLUMNS / 2]);
-                }
+        #[target_feature(enable = "avx512f")]
+        unsafe fn avx512(sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
+            // SAFETY: the caller's.
+            unsafe { by_activation::<__m512>(sums, rows, columns, corner) }
+        }
+        match isa {
+            // SAFETY: the caller's.
+            Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(sums, rows, columns, corner) },
+            // SAFETY: the caller's.
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => {
+                return unsafe { avx512(sums, rows, columns, corner) };
             }
+            Isa::Portable | Isa::NeonDot => {}
+        }
+    }
+    let _ = isa;
+    // SAFETY: the caller's.
+    unsafe { by_activation::<[f32; 8]>(sums, rows, columns, corner) }
+}
+
+// No closures below: only functions that are inlined for certain are compiled for the processor.
+
+#[inline(always)]
+unsafe fn by_activation<L: Lanes>(sums: Sums<'_>, rows: usize, columns: Columns<'_>, corner: Corner) {
+    // SAFETY: the caller's.
+    unsafe {
+        match columns.activation {
+            Activation::None => corner.store_rows::<L, NONE>(sums, rows, columns),
+            Activation::Relu => corner.store_rows::<L, RELU>(sums, rows, columns),
+            Activation::GeluTanh => corner.store_rows::<L, GELU>(sums, rows, columns),
+            Activation::Silu => corner.store_rows::<L, SILU>(sums, rows, columns),
+            Activation::SiluGated => corner.store_rows::<L, GATED>(sums, rows, columns),
         }
     }
 }
 
-#[inline(always)]
-fn biased(mut values: [f32; COLUMNS], columns: &Columns<'_>) -> [f32; COLUMNS] {
-    for (value, bias) in values.iter_mut().zip(columns.bias) {
-        *value += bias;
-    }
-    values
-}
+const NONE: u8 = 0;
+const RELU: u8 = 1;
+const GELU: u8 = 2;
+const SILU: u8 = 3;
+const GATED: u8 = 4;
 
-#[inline(always)]
-fn store(
-    rows: usize,
-    scaled: impl Fn(usize) -> [f32; COLUMNS],
-    activation: impl Fn(f32) -> f32,
-    columns: &Columns<'_>,
-    corner: Corner,
-) {
-    for row in 0..rows {
-        let mut values = biased(scaled(row), columns);
-        let mut residual = [0.0; COLUMNS];
-        // SAFETY: the caller's, of `int8` and its like.
-        unsafe { corner.residual(row, &mut residual) };
-        if columns.residual_first {
-            for (value, residual) in values.iter_mut().zip(residual) {
-                *value = activation(*value + residual);
-            }
-        } else {
-            for (value, residual) in values.iter_mut().zip(residual) {
-                *value = activation(*value) + residual;
+impl Sums<'_> {
+    /// The numbers at a place of a tile, with their bias.
+    #[inline(always)]
+    unsafe fn biased<L: Lanes>(self, row: usize, at: usize, bias: &[f32; COLUMNS]) -> L {
+        // SAFETY: tiles, scales and bias have all rows and columns.
+        unsafe {
+            let number = match self {
+                Sums::Float(tile) => L::load(tile.0[row].as_ptr().add(at)),
+                Sums::Int8(tile, row_scales, scales) => {
+                    let sum = L::from_integers(tile.0[row].as_ptr().add(at));
+                    sum.mul(L::splat(row_scales[row])).mul(L::load(scales.as_ptr().add(at)))
+                }
+                Sums::Int4(tile, row_scales) => {
+                    L::load(tile.0[row].as_ptr().add(at)).mul(L::splat(row_scales[row]))
+                }
+            };
+            number.add(L::load(bias.as_ptr().add(at)))
+        }
+    }
+
+    /// The outputs at a place of a tile.
+    #[inline(always)]
+    unsafe fn output<L: Lanes, const ACTIVATION: u8>(
+        self,
+        row: usize,
+        at: usize,
+        columns: Columns<'_>,
+        residual: L,
+    ) -> L {
+        // SAFETY: as above; a gated panel has its values in the right half.
+        unsafe {
+            let x: L = self.biased(row, at, columns.bias);
+            match ACTIVATION {
+                RELU if columns.residual_first => relu(x.add(residual)),
+                RELU => relu(x).add(residual),
+                GELU => gelu_tanh(x).add(residual),
+                SILU => silu(x).add(residual),
+                GATED => silu(x).mul(self.biased(row, COLUMNS / 2 + at, columns.bias)).add(residual),
+                _ => x.add(residual),
             }
         }
-        // SAFETY: the caller's, of `int8` and its like.
-        unsafe { corner.store(row, &values) };
     }
 }
 
 impl Corner {
-    /// Copies a row of the residual, where there is one.
-    #[inline(always)]
-    unsafe fn residual(&self, row: usize, to: &mut [f32]) {
-        if self.residual.is_null() {
-            return;
-        }
-        // SAFETY: the caller's.
-        unsafe {
-            let from = self.residual.add(row * self.stride);
-            if self.columns == to.len() {
-                std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len());
-            } else {
-                std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), self.columns);
+    /// Asks for the memory of a tile that is about to be written, while its sums are being made.
+    pub(super) fn prefetch(self, rows: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for row in 0..rows {
+            for at in (0..self.columns).step_by(16) {
+                use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
+                let index = row * self.stride + at;
+                // SAFETY: a hint, which may be given for any address.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_ET0>(self.output.wrapping_add(index).cast());
+                    if !self.residual.is_null() {
+                        _mm_prefetch::<_MM_HINT_T0>(self.residual.wrapping_add(index).cast());
+                    }
+                }
             }
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = rows;
     }
 
-    /// Writes a row: all of `values` at once, if they all exist.
+    /// Stores rows `rows` of a tile. Where columns are missing, through a row of its own.
     #[inline(always)]
-    unsafe fn store(&self, row: usize, values: &[f32]) {
-        // SAFETY: the caller's.
-        unsafe {
-            let to = self.output.add(row * self.stride);
-            if self.columns == values.len() {
-                std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len());
-            } else {
-                std::ptr::copy_nonoverlapping(values.as_ptr(), to, self.columns);
+    unsafe fn store_rows<L: Lanes, const ACTIVATION: u8>(
+        self,
+        sums: Sums<'_>,
+        rows: usize,
+        columns: Columns<'_>,
+    ) {
+        let width = if ACTIVATION == GATED { COLUMNS / 2 } else { COLUMNS };
+        let (mut some, mut added) = ([0.0; COLUMNS], [0.0; COLUMNS]);
+        let whole = self.columns == width;
+        for row in 0..rows {
+            let to = self.output.wrapping_add(row * self.stride);
+            let mut residual = added.as_ptr();
+            // SAFETY: the caller's.
+            unsafe {
+                if !self.residual.is_null() {
+                    residual = self.residual.wrapping_add(row * self.stride);
+                    if !whole {
+                        std::ptr::copy_nonoverlapping(residual, added.as_mut_ptr(), self.columns);
+                        residual = added.as_ptr();
+                    }
+                }
+                let output = if whole { to } else { some.as_mut_ptr() };
+                for at in (0..width).step_by(L::COUNT) {
+                    let residual = L::load(residual.add(at));
+                    sums.output::<L, ACTIVATION>(row, at, columns, residual).store(output.add(at));
+                }
+                if !whole {
+                    std::ptr::copy_nonoverlapping(some.as_ptr(), to, self.columns);
+                }
             }
         }
     }

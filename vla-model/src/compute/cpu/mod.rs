@@ -3,14 +3,19 @@
 mod activate;
 mod attention;
 mod buffer;
+mod conv;
 mod dense;
+mod elementwise;
 mod finish;
 mod isa;
 mod kernels;
+mod lanes;
 mod memory;
 mod pack;
+mod peak;
 mod pool;
 mod prepare;
+#[cfg(test)]
 mod reference;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -19,9 +24,11 @@ use std::sync::Arc;
 
 pub(crate) use attention::attention;
 pub(crate) use buffer::Buffer;
+pub(crate) use conv::{ConvLayer, max_pool};
 pub(crate) use dense::DenseLayer;
+pub(crate) use elementwise::{add_repeated, gather, norm, turn};
 pub use isa::Isa;
-pub(crate) use reference::{ConvLayer, max_pool, norm};
+pub(crate) use peak::{Peak, float as float_peak, int8 as int8_peak};
 
 /// The processor: its threads and what it can do.
 #[derive(Clone, Debug)]

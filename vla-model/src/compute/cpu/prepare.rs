@@ -5,14 +5,18 @@
 #![allow(unsafe_code, reason = "functions compiled for an instruction set that was looked up before")]
 
 use super::Isa;
-use super::activate::ROUND;
+
 use super::isa::isa_call;
-use super::kernels::MAX_ROWS;
+use super::kernels::{Left, MAX_ROWS};
+use super::lanes::ROUND;
 use super::memory::Memory;
 use crate::compute::weight::INT4_BLOCK;
 use crate::compute::{Norm, NormKind};
 
 const LANES: usize = 16;
+/// Bytes in a row of a tile register, and rows of it.
+const TILE_BYTES: usize = 64;
+const TILE_ROWS: usize = 16;
 
 /// What a kernel wants its rows to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(super) enum Form {
     Float,
     /// Integers in -127..=127.
     Signed,
+    /// The same, cut for tile registers: 64 inputs of sixteen rows, then the next 64 of these rows.
+    Tiles,
     /// The same plus 128, for instructions that multiply unsigned by signed.
     Offset,
     /// Integers in -127..=127, and for each block of 32 of them -8 times their sum, which takes the
@@ -33,8 +39,13 @@ pub(super) enum Form {
 pub(crate) enum Source<'a> {
     /// Rows below each other.
     Rows(&'a [f32]),
-    /// A function that writes row `index`: patches of an image, say.
-    Fill(&'a (dyn Fn(usize, &mut [f32]) + Sync)),
+    /// Functions that write row `index`: windows of an image, say.
+    Fill {
+        /// As floats.
+        floats: &'a (dyn Fn(usize, &mut [f32]) + Sync),
+        /// As [`quantise`] would, given what to flip; returns the scale.
+        integers: &'a (dyn Fn(usize, &mut [u8], u8) -> f32 + Sync),
+    },
 }
 
 /// Rows ready for a kernel; kept from call to call for its memory.
@@ -47,14 +58,17 @@ pub(super) struct Prepared {
     /// `blocks` for each row.
     block_sums: Memory,
     /// Values from one row to the next.
-    pub(super) stride: usize,
+    stride: usize,
     /// Blocks in a row.
     pub(super) blocks: usize,
 }
 
 /// Values from one prepared row to the next: whole cache lines, an odd number of them, lest the rows of a
-/// tile compete for one set of the cache.
+/// tile compete for one set of the cache. ([`Form::Tiles`] has no rows: that many values in each.)
 pub(super) fn stride(form: Form, inputs: usize) -> usize {
+    if form == Form::Tiles {
+        return inputs.next_multiple_of(TILE_BYTES);
+    }
     let size = if form == Form::Float { size_of::<f32>() } else { 1 };
     ((inputs * size).div_ceil(64) | 1) * 64 / size
 }
@@ -82,14 +96,14 @@ impl Prepared {
         }
     }
 
-    /// Rows `from..`, f32.
-    pub(super) fn floats(&self, from: usize) -> &[f32] {
-        &self.values.as_slice()[from * self.stride..]
+    /// Rows `from..from + rows`, f32.
+    pub(super) fn floats(&self, from: usize, rows: usize) -> Left<'_, f32> {
+        Left { rows, values: &self.values.as_slice()[from * self.stride..], stride: self.stride }
     }
 
-    /// Rows `from..`, integers.
-    pub(super) fn integers(&self, from: usize) -> &[i8] {
-        &self.values.as_slice()[from * self.stride..]
+    /// Rows `from..from + rows`, integers.
+    pub(super) fn integers(&self, from: usize, rows: usize) -> Left<'_, i8> {
+        Left { rows, values: &self.values.as_slice()[from * self.stride..], stride: self.stride }
     }
 
     /// The scales of rows `from..`.
@@ -123,25 +137,34 @@ impl Writer {
     ///
     /// # Safety
     /// The [`Prepared`] lives, has room for row `at` in this form, and nobody else uses that row now.
-    pub(super) unsafe fn write(&self, what: &What<'_>, from: usize, at: usize, scratch: &mut Memory) {
+    pub(super) unsafe fn write(&self, what: &What<'_>, from: usize, at: usize, scratch: &mut Scratch) {
         let inputs = what.inputs;
-        scratch.grow::<f32>(2 * inputs);
-        let (filled, normed) = scratch.as_mut_slice::<f32>().split_at_mut(inputs);
+        let Scratch { floats, integers } = scratch;
+        floats.grow::<f32>(2 * inputs);
+        integers.grow::<u8>(inputs);
+        let (filled, normed) = floats.as_mut_slice::<f32>().split_at_mut(inputs);
         let x = match what.source {
-            Source::Rows(rows) => &rows[(from + at) * inputs..(from + at + 1) * inputs],
-            Source::Fill(fill) => {
-                fill(from + at, filled);
+            Source::Rows(rows) => {
+                let (row, next) = rows[(from + at) * inputs..].split_at(inputs);
+                prefetch(&next[..inputs.min(next.len())]);
+                row
+            }
+            // A norm wants the row as floats first.
+            Source::Fill { floats, .. } if what.norm.is_some() => {
+                floats(from + at, filled);
                 filled
             }
+            Source::Fill { .. } => &[],
         };
         if what.form == Form::Float {
             // SAFETY: the row is inside and ours.
             let to = unsafe {
                 std::slice::from_raw_parts_mut(self.values.cast::<f32>().add(at * self.stride), inputs)
             };
-            match what.norm {
-                Some(norm) => normalise(what.isa, norm, x, to),
-                None => to.copy_from_slice(x),
+            match (what.norm, what.source) {
+                (Some(norm), _) => normalise(what.isa, norm, x, to),
+                (None, Source::Rows(_)) => to.copy_from_slice(x),
+                (None, Source::Fill { floats, .. }) => floats(from + at, to),
             }
             return;
         }
@@ -152,17 +175,57 @@ impl Writer {
             }
             None => x,
         };
+        let quantised = |to: &mut [u8], flip: u8| match what.source {
+            Source::Fill { integers, .. } if what.norm.is_none() => integers(from + at, to, flip),
+            _ => quantise(what.isa, x, to, flip),
+        };
+        if what.form == Form::Tiles {
+            let integers = &mut integers.as_mut_slice::<u8>()[..inputs];
+            let scale = quantised(integers, 0);
+            let block = at / TILE_ROWS * TILE_ROWS * self.stride + at % TILE_ROWS * TILE_BYTES;
+            for (piece, values) in integers.chunks(TILE_BYTES).enumerate() {
+                let to = block + piece * TILE_ROWS * TILE_BYTES;
+                // SAFETY: the row's part of each tile is inside and ours.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(values.as_ptr(), self.values.add(to), values.len());
+                }
+            }
+            // SAFETY: as above.
+            unsafe { *self.scales.add(at) = scale };
+            return;
+        }
         // SAFETY: the row is inside and ours.
         unsafe {
             let to = std::slice::from_raw_parts_mut(self.values.add(at * self.stride), inputs);
             let flip = if what.form == Form::Offset { 0x80 } else { 0 };
-            *self.scales.add(at) = quantise(what.isa, x, to, flip);
+            *self.scales.add(at) = quantised(to, flip);
             for (block, values) in to.chunks_exact(INT4_BLOCK).take(self.blocks).enumerate() {
                 let sum: i32 = values.iter().map(|value| i32::from(*value as i8)).sum();
                 *self.block_sums.add(at * self.blocks + block) = -8 * sum;
             }
         }
     }
+}
+
+/// One row on its way.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    floats: Memory,
+    integers: Memory,
+}
+
+/// Asks for memory that is about to be read: rows are too short for the processor to see the pattern.
+fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(16) {
+        // SAFETY: a hint, on memory that exists.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
 }
 
 /// What is made of which rows.
@@ -218,26 +281,95 @@ fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
 /// Rows whose values all lie below 1e-30 become zeros with scale 0; rows with NaN or infinity become
 /// zeros with scale NaN.
 pub(super) fn quantise(isa: Isa, x: &[f32], to: &mut [u8], flip: u8) -> f32 {
-    isa_call!(isa, quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32)
+    let (factor, scale) = factor_and_scale(largest(isa, x));
+    round(isa, x, factor, to, flip);
+    scale
+}
+
+/// What to multiply values by before rounding, and the scale, when `top` is the largest magnitude.
+pub(super) fn factor_and_scale(top: f32) -> (f32, f32) {
+    if top < 1e-30 {
+        (0.0, 0.0)
+    } else if top.is_finite() {
+        (127.0 / top, top / 127.0)
+    } else {
+        (0.0, f32::NAN)
+    }
+}
+
+/// `to = round(x · factor)` as [`quantise`] does it; zeros for a factor of zero.
+pub(super) fn round(isa: Isa, x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
+    assert!(to.len() >= x.len());
+    if factor == 0.0 {
+        return to.fill(flip);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx) {
+        // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
+        return unsafe { round_512(x, factor, to, flip) };
+    }
+    isa_call!(isa, round_body(x: &[f32], factor: f32, to: &mut [u8], flip: u8) -> ());
 }
 
 #[inline(always)]
-fn quantise_body(x: &[f32], to: &mut [u8], flip: u8) -> f32 {
-    let top = largest(x);
-    if !top.is_finite() || top < 1e-30 {
-        to.fill(flip);
-        return if top.is_finite() { 0.0 } else { f32::NAN };
-    }
-    let factor = 127.0 / top;
+fn round_body(x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
     for (to, x) in to.iter_mut().zip(x) {
         *to = (x * factor + ROUND).to_bits() as u8 ^ flip;
     }
-    top / 127.0
+}
+
+/// The sixteen values from `at` on, those behind the end masked out.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sixteen(x: &[f32], at: usize) -> (u16, std::arch::x86_64::__m512) {
+    let mask = if x.len() - at < LANES { (1 << (x.len() - at)) - 1 } else { !0 };
+    // SAFETY: the mask leaves out what is not there.
+    (mask, unsafe { std::arch::x86_64::_mm512_maskz_loadu_ps(mask, x.as_ptr().add(at)) })
+}
+
+/// [`round_body`] with the rest of a row in masked vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn round_512(x: &[f32], factor: f32, to: &mut [u8], flip: u8) {
+    use std::arch::x86_64::*;
+    let (factor, round) = (_mm512_set1_ps(factor), _mm512_set1_ps(ROUND));
+    let flip = _mm_set1_epi8(flip.cast_signed());
+    for at in (0..x.len()).step_by(LANES) {
+        let (mask, values) = sixteen(x, at);
+        let rounded = _mm512_castps_si512(_mm512_add_ps(_mm512_mul_ps(values, factor), round));
+        let bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(rounded), flip);
+        // SAFETY: the mask leaves out what is not there, and `to` is at least as long as `x`.
+        unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().add(at).cast(), mask, bytes) };
+    }
 }
 
 /// The largest magnitude; NaN or infinity when one is there. As bits, magnitudes sort as integers do.
+pub(super) fn largest(isa: Isa, x: &[f32]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx) {
+        // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
+        return unsafe { largest_512(x) };
+    }
+    isa_call!(isa, largest_body(x: &[f32]) -> f32)
+}
+
+/// [`largest_body`] with the rest of a row in masked vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn largest_512(x: &[f32]) -> f32 {
+    use std::arch::x86_64::*;
+    let mut top = [_mm512_setzero_si512(); 4];
+    for (run, at) in (0..x.len()).step_by(LANES).enumerate() {
+        let magnitude = _mm512_castps_si512(_mm512_abs_ps(sixteen(x, at).1));
+        top[run % 4] = _mm512_max_epu32(top[run % 4], magnitude);
+    }
+    let top = _mm512_max_epu32(_mm512_max_epu32(top[0], top[1]), _mm512_max_epu32(top[2], top[3]));
+    f32::from_bits(_mm512_reduce_max_epu32(top))
+}
+
 #[inline(always)]
-pub(super) fn largest(x: &[f32]) -> f32 {
+fn largest_body(x: &[f32]) -> f32 {
     const MAGNITUDE: u32 = 0x7FFF_FFFF;
     let mut lanes = [0; LANES];
     let (runs, rest) = x.as_chunks::<LANES>();

@@ -8,6 +8,7 @@
 //! infinite.
 #![allow(unsafe_code, reason = "instruction sets chosen at run time; tasks write their own rows")]
 
+mod pack;
 mod product;
 mod softmax;
 #[cfg(test)]
@@ -16,8 +17,8 @@ mod tests;
 use std::cell::RefCell;
 
 use self::product::Shape;
-use self::softmax::{Block, Running, bf16};
-use super::memory::{Memory, Shared, split};
+use self::softmax::{Block, Running};
+use super::memory::{Memory, Shared};
 #[cfg(target_arch = "x86_64")]
 use super::tiles;
 use super::{Buffer, Cpu, Isa};
@@ -83,7 +84,7 @@ pub(crate) fn attention(
     if per_sequence == 0 {
         return;
     }
-    let (packed_keys, packed_values) = plan.pack(cpu, segments, sequences);
+    let (packed_keys, packed_values) = pack::pack(&plan, cpu, segments, sequences);
     let blocks = per_sequence.div_ceil(QUERIES);
     let block = per_sequence.div_ceil(blocks);
     let to = Shared(output.as_mut_ptr());
@@ -107,12 +108,14 @@ pub(crate) fn attention(
                 kv * plan.key_blocks,
                 [&packed_keys, &packed_values],
                 scratch,
-                &|row, values| {
+                &|row, values, share| {
                     let at = ((band.from + row) * shape.heads + head) * shape.head_dim;
                     // SAFETY: `output` has this head of this row, and no other task has it.
                     unsafe {
                         let to = std::slice::from_raw_parts_mut(to.get().add(at), shape.head_dim);
-                        to.copy_from_slice(values);
+                        for (to, value) in to.iter_mut().zip(values) {
+                            *to = value * share;
+                        }
                     }
                 },
             );
@@ -146,81 +149,8 @@ impl Plan<'_> {
         KEYS * self.width / if self.pairs { 2 } else { 1 }
     }
 
-    /// Keys and values of every sequence, key head and block of keys, as [`product`] wants them. Of the
-    /// last block only whole runs of 32 keys, padded with zeros, are filled.
-    fn pack(&self, cpu: &Cpu, segments: &[KeysValues<'_>], sequences: usize) -> (Buffer, Buffer) {
-        let (heads, dim) = (self.shape.kv_heads, self.shape.head_dim);
-        let parts = sequences * heads * self.key_blocks;
-        let mut keys = Buffer::unfilled(parts * self.key_words());
-        let mut values = Buffer::unfilled(parts * self.value_words());
-        let task = |part: usize, keys: &mut [u32], values: &mut [u32]| {
-            let (block, head) = (part % self.key_blocks, part / self.key_blocks % heads);
-            let sequence = part / self.key_blocks / heads;
-            let count = (self.keys - block * KEYS).min(KEYS);
-            let padded = count.next_multiple_of(32);
-            // Which row of which segment each key is.
-            let mut before = 0;
-            let mut found = [(0, 0); KEYS];
-            for (at, segment) in segments.iter().enumerate() {
-                let own = segment.keys.rows.count / sequences;
-                for key in (block * KEYS).max(before)..(block * KEYS + count).min(before + own) {
-                    found[key - block * KEYS] = (at, sequence * own + key - before);
-                }
-                before += own;
-            }
-            let found = &found[..count];
-            let key_of = |(segment, row): (usize, usize)| head_of(segments[segment].keys, row, head, dim);
-            let value_of = |(segment, row): (usize, usize)| head_of(segments[segment].values, row, head, dim);
-            if self.pairs {
-                keys[..padded * self.depth / 2].fill(0);
-                for (key, row) in found.iter().map(|at| key_of(*at)).enumerate() {
-                    let to = &mut keys[key / 16 * 16 * self.depth / 2..][..16 * self.depth / 2];
-                    for (to, pair) in to[key % 16..].iter_mut().step_by(16).zip(row.chunks(2)) {
-                        *to = word(pair[0], pair.get(1).copied().unwrap_or(0.0));
-                    }
-                }
-                let zeros = vec![0.0; if count.is_multiple_of(2) { 0 } else { dim }];
-                for pair in 0..padded / 2 {
-                    let row = |at: usize| found.get(at).map(|at| value_of(*at));
-                    let even = row(2 * pair);
-                    let odd = row(2 * pair + 1).unwrap_or(&zeros);
-                    for block in 0..self.width / 16 {
-                        let to = &mut values[block * KEYS / 2 * 16 + pair * 16..][..16];
-                        to.fill(0);
-                        if let Some(even) = even {
-                            let columns = (block * 16).min(dim)..(block * 16 + 16).min(dim);
-                            let rows = even[columns.clone()].iter().zip(&odd[columns]);
-                            for (to, (even, odd)) in to.iter_mut().zip(rows) {
-                                *to = word(*even, *odd);
-                            }
-                        }
-                    }
-                }
-            } else {
-                keys[..padded * dim].fill(0);
-                for (key, row) in found.iter().map(|at| key_of(*at)).enumerate() {
-                    let to = &mut keys[key / 16 * 16 * dim..][..16 * dim];
-                    for (to, value) in to[key % 16..].iter_mut().step_by(16).zip(row) {
-                        *to = value.to_bits();
-                    }
-                }
-                for key in 0..padded {
-                    let row = found.get(key).map_or(&[][..], |at| value_of(*at));
-                    for block in 0..self.width / 16 {
-                        let to = &mut values[block * KEYS * 16 + key * 16..][..16];
-                        to.fill(0);
-                        let from = &row[(block * 16).min(row.len())..(block * 16 + 16).min(row.len())];
-                        to.iter_mut().zip(from).for_each(|(to, value)| *to = value.to_bits());
-                    }
-                }
-            }
-        };
-        split(cpu, parts, keys.as_mut_words(), values.as_mut_words(), &task);
-        (keys, values)
-    }
-
     /// One head of at most [`QUERIES`] queries over all keys, packed from block `first` on; `store` is
-    /// given each row of the result.
+    /// given each row of weighted sums and what to multiply it by.
     fn attend(
         &self,
         queries: Band<'_>,
@@ -228,30 +158,15 @@ impl Plan<'_> {
         first: usize,
         [keys, values]: [&Buffer; 2],
         scratch: &mut Scratch,
-        store: &dyn Fn(usize, &[f32]),
+        store: &dyn Fn(usize, &[f32], f32),
     ) {
         let dim = self.shape.head_dim;
-        scratch.queries.grow::<f32>(QUERIES * self.depth);
         scratch.scores.grow::<f32>(QUERIES * KEYS);
         scratch.weights.grow::<u16>(QUERIES * KEYS);
         scratch.sums.grow::<f32>(QUERIES * self.width);
-        let scale = std::f32::consts::LOG2_E / (dim as f32).sqrt();
-        let rows = (0..queries.rows)
-            .map(|row| head_of(queries.columns, queries.from + row, queries.head, dim))
-            .enumerate();
-        if self.pairs {
-            let to = &mut scratch.queries.as_mut_slice::<u16>()[..QUERIES * self.depth];
-            to.fill(0);
-            for (at, row) in rows {
-                to[at * self.depth..].iter_mut().zip(row).for_each(|(to, x)| *to = bf16(x * scale));
-            }
-        } else {
-            let to = &mut scratch.queries.as_mut_slice::<f32>()[..QUERIES * self.depth];
-            to.fill(0.0);
-            for (at, row) in rows {
-                to[at * self.depth..].iter_mut().zip(row).for_each(|(to, x)| *to = x * scale);
-            }
-        }
+        pack::queries(self, queries, &mut scratch.queries);
+        #[cfg(target_arch = "x86_64")]
+        let _tiles = (self.pairs && self.isa == Isa::Amx).then(tiles::Tiles::new);
         let sums = &mut scratch.sums.as_mut_slice::<f32>()[..QUERIES * self.width];
         sums.fill(0.0);
         let mut running = Running::new();
@@ -286,7 +201,8 @@ impl Plan<'_> {
             let scores = &mut scratch.scores.as_mut_slice::<f32>()[..QUERIES * KEYS];
             if self.pairs {
                 let (q, k) = (scratch.queries.as_slice(), &keys.as_words()[key_words]);
-                product::pairs(self.isa, score, q, k, scores);
+                // SAFETY: the tiles are alive.
+                unsafe { product::pairs(self.isa, score, q, k, scores) };
             } else {
                 let (q, k) = (scratch.queries.as_slice(), &keys.as_slice()[key_words]);
                 product::floats(self.isa, score, q, k, scores);
@@ -305,21 +221,15 @@ impl Plan<'_> {
             }
             .apply(self.isa);
             if self.pairs {
-                product::pairs(self.isa, sum, weights, &values.as_words()[value_words], sums);
+                let v = &values.as_words()[value_words];
+                // SAFETY: the tiles are alive.
+                unsafe { product::pairs(self.isa, sum, weights, v, sums) };
             } else {
                 product::floats(self.isa, sum, scores, &values.as_slice()[value_words], sums);
             }
         }
-        for (row, sums) in sums.chunks_exact_mut(self.width).take(queries.rows).enumerate() {
-            let sums = &mut sums[..dim];
-            let share = 1.0 / running.sum[row];
-            sums.iter_mut().for_each(|value| *value *= share);
-            store(row, sums);
+        for (row, sums) in sums.chunks_exact(self.width).take(queries.rows).enumerate() {
+            store(row, &sums[..dim], 1.0 / running.sum[row]);
         }
     }
-}
-
-/// Two neighbours in depth.
-fn word(even: f32, odd: f32) -> u32 {
-    u32::from(bf16(even)) | u32::from(bf16(odd)) << 16
 }

@@ -38,37 +38,31 @@ pub(super) fn floats(isa: Isa, shape: Shape, a: &[f32], b: &[f32], c: &mut [f32]
     shape.check(1, [a.len(), b.len(), c.len()]);
     let product = Product { shape, a, b, c };
     #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2(product: Product<'_, f32, f32>) {
-            product.floats::<true, 4, 1>();
-        }
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        fn avx512(product: Product<'_, f32, f32>) {
-            product.floats::<true, 8, 2>();
-        }
-        match isa {
-            // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
-            Isa::Avx2 | Isa::AvxVnni => unsafe { avx2(product) },
-            // SAFETY: as above.
-            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512(product) },
-            Isa::Portable | Isa::NeonDot => product.floats::<false, 2, 1>(),
-        }
+    match isa {
+        // SAFETY: an `Isa` other than the portable one is made only where the processor has it.
+        Isa::Avx2 | Isa::AvxVnni => unsafe { product.avx2() },
+        // SAFETY: as above.
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { product.avx512() },
+        Isa::Portable | Isa::NeonDot => product.portable::<false>(),
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = isa;
-        product.floats::<{ cfg!(target_arch = "aarch64") }, 4, 1>();
+        product.portable::<{ cfg!(target_arch = "aarch64") }>();
     }
 }
 
 /// bf16 products, where [`has_pairs`]; on [`Isa::Amx`] the depth is a multiple of 16.
-pub(super) fn pairs(isa: Isa, shape: Shape, a: &[u16], b: &[u32], c: &mut [f32]) {
+///
+/// # Safety
+/// On [`Isa::Amx`], [`super::tiles::Tiles`] are alive on this thread.
+pub(super) unsafe fn pairs(isa: Isa, shape: Shape, a: &[u16], b: &[u32], c: &mut [f32]) {
     shape.check(2, [a.len(), b.len(), c.len()]);
     let product = Product { shape, a, b, c };
     #[cfg(target_arch = "x86_64")]
     match isa {
-        Isa::Amx => product.tiles(),
+        // SAFETY: the caller's.
+        Isa::Amx => unsafe { product.tiles() },
         // SAFETY: the processor has it.
         Isa::Avx512Bf16 => unsafe { product.dots() },
         _ => unreachable!("{} multiplies no bf16", isa.name()),
@@ -93,47 +87,112 @@ impl Shape {
 }
 
 impl Product<'_, f32, f32> {
-    /// In tiles of `ROWS` rows, a divisor of [`QUERIES`], and `WIDE` column blocks.
-    #[inline(always)]
-    fn floats<const FUSED: bool, const ROWS: usize, const WIDE: usize>(self) {
+    /// Tiles of 8 rows by 32 columns.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn avx512(self) {
+        use std::arch::x86_64::{
+            _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+        };
+        const ROWS: usize = 8;
         let shape = self.shape;
         for from in (0..shape.rows).step_by(ROWS) {
-            for block in (0..shape.blocks).step_by(WIDE) {
-                let mut sums = [[[0.0; 16]; WIDE]; ROWS];
+            for block in (0..shape.blocks).step_by(2) {
+                let a = self.a[from * shape.a_stride..].as_ptr();
+                let b = self.b[block * shape.b_stride..].as_ptr();
+                let c = self.c[from * shape.c_stride + block * 16..].as_mut_ptr();
+                // SAFETY: `check` holds all that is read and written inside its slice: `ROWS` more rows of
+                // `a` and `c`, two column blocks of `b` and `c`.
+                unsafe {
+                    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+                    if shape.add {
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            sums[0] = _mm512_loadu_ps(c.add(row * shape.c_stride));
+                            sums[1] = _mm512_loadu_ps(c.add(row * shape.c_stride + 16));
+                        }
+                    }
+                    for depth in 0..shape.depth {
+                        let left = _mm512_loadu_ps(b.add(depth * 16));
+                        let right = _mm512_loadu_ps(b.add(shape.b_stride + depth * 16));
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let a = _mm512_set1_ps(*a.add(row * shape.a_stride + depth));
+                            sums[0] = _mm512_fmadd_ps(a, left, sums[0]);
+                            sums[1] = _mm512_fmadd_ps(a, right, sums[1]);
+                        }
+                    }
+                    for (row, sums) in sums.iter().enumerate() {
+                        _mm512_storeu_ps(c.add(row * shape.c_stride), sums[0]);
+                        _mm512_storeu_ps(c.add(row * shape.c_stride + 16), sums[1]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tiles of 4 rows by 16 columns.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2(self) {
+        use std::arch::x86_64::{
+            _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+        };
+        const ROWS: usize = 4;
+        let shape = self.shape;
+        for from in (0..shape.rows).step_by(ROWS) {
+            for block in (0..shape.blocks).step_by(1) {
+                let a = self.a[from * shape.a_stride..].as_ptr();
+                let b = self.b[block * shape.b_stride..].as_ptr();
+                let c = self.c[from * shape.c_stride + block * 16..].as_mut_ptr();
+                // SAFETY: `check` holds all that is read and written inside its slice: `ROWS` more rows of
+                // `a` and `c`, one column block of `b` and `c`.
+                unsafe {
+                    let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+                    if shape.add {
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            sums[0] = _mm256_loadu_ps(c.add(row * shape.c_stride));
+                            sums[1] = _mm256_loadu_ps(c.add(row * shape.c_stride + 8));
+                        }
+                    }
+                    for depth in 0..shape.depth {
+                        let left = _mm256_loadu_ps(b.add(depth * 16));
+                        let right = _mm256_loadu_ps(b.add(depth * 16 + 8));
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let a = _mm256_set1_ps(*a.add(row * shape.a_stride + depth));
+                            sums[0] = _mm256_fmadd_ps(a, left, sums[0]);
+                            sums[1] = _mm256_fmadd_ps(a, right, sums[1]);
+                        }
+                    }
+                    for (row, sums) in sums.iter().enumerate() {
+                        _mm256_storeu_ps(c.add(row * shape.c_stride), sums[0]);
+                        _mm256_storeu_ps(c.add(row * shape.c_stride + 8), sums[1]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Two rows by sixteen columns at a time, which compilers keep in registers.
+    fn portable<const FUSED: bool>(self) {
+        let shape = self.shape;
+        for from in (0..shape.rows).step_by(2) {
+            let row = |row: usize| &self.a[(from + row) * shape.a_stride..][..shape.depth];
+            let (upper, lower) = (row(0), row(1));
+            for block in 0..shape.blocks {
+                let at = [0, 1].map(|row| (from + row) * shape.c_stride + block * 16);
+                let (mut top, mut bottom) = ([0.0; 16], [0.0; 16]);
                 if shape.add {
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let c = &self.c[(from + row) * shape.c_stride + block * 16..];
-                        for (sums, c) in sums.iter_mut().zip(c.as_chunks().0) {
-                            *sums = *c;
-                        }
+                    top.copy_from_slice(&self.c[at[0]..][..16]);
+                    bottom.copy_from_slice(&self.c[at[1]..][..16]);
+                }
+                let b = &self.b[block * shape.b_stride..][..shape.depth * 16];
+                for ((upper, lower), b) in upper.iter().zip(lower).zip(b.as_chunks::<16>().0) {
+                    for lane in 0..16 {
+                        top[lane] = multiply_add::<FUSED>(*upper, b[lane], top[lane]);
+                        bottom[lane] = multiply_add::<FUSED>(*lower, b[lane], bottom[lane]);
                     }
                 }
-                let a: [&[f32]; ROWS] =
-                    std::array::from_fn(|row| &self.a[(from + row) * shape.a_stride..][..shape.depth]);
-                let b: [&[[f32; 16]]; WIDE] = std::array::from_fn(|at| {
-                    let block = &self.b[(block + at) * shape.b_stride..][..shape.depth * 16];
-                    block.as_chunks().0
-                });
-                for depth in 0..shape.depth {
-                    for row in 0..ROWS {
-                        // SAFETY: every slice of `a` and `b` has `shape.depth` entries.
-                        let left = unsafe { *a[row].get_unchecked(depth) };
-                        for at in 0..WIDE {
-                            // SAFETY: as above.
-                            let right = unsafe { b[at].get_unchecked(depth) };
-                            for lane in 0..16 {
-                                let sum = &mut sums[row][at][lane];
-                                *sum = multiply_add::<FUSED>(left, right[lane], *sum);
-                            }
-                        }
-                    }
-                }
-                for (row, sums) in sums.iter().enumerate() {
-                    let c = &mut self.c[(from + row) * shape.c_stride + block * 16..];
-                    for (sums, c) in sums.iter().zip(c.as_chunks_mut().0) {
-                        *c = *sums;
-                    }
-                }
+                self.c[at[0]..][..16].copy_from_slice(&top);
+                self.c[at[1]..][..16].copy_from_slice(&bottom);
             }
         }
     }
@@ -141,11 +200,12 @@ impl Product<'_, f32, f32> {
 
 #[cfg(target_arch = "x86_64")]
 impl Product<'_, u16, u32> {
-    fn tiles(self) {
+    /// # Safety
+    /// [`super::tiles::Tiles`] are alive on this thread.
+    unsafe fn tiles(self) {
         use std::arch::asm;
         let shape = self.shape;
         assert!(shape.depth.is_multiple_of(16) && shape.depth > 0);
-        let _tiles = super::tiles::Tiles::new();
         for block in (0..shape.blocks).step_by(2) {
             let b = self.b[block * shape.b_stride..].as_ptr();
             let c = self.c[block * 16..].as_mut_ptr();

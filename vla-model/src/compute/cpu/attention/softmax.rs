@@ -3,21 +3,22 @@
 
 use super::{Isa, QUERIES};
 
-/// `2ˣ` for `x <= 0`; 0 below -126, NaN for NaN. A polynomial on -0.5..=0.5 with the factors given: with
+/// Adding it rounds to an integer and leaves that, as the exponent of a float, in the low bits.
+const ROUND: f32 = 12_582_912.0 + 127.0;
+
+/// `2ˣ` for `x <= 0`; 0 below -127, NaN for NaN. A polynomial on -0.5..=0.5 with the factors given: with
 /// [`FINE`] the relative error is at most 2.2e-7, with [`COARSE`] 1.1e-4, a twentieth of what bf16
 /// resolves.
 #[inline(always)]
-pub(super) fn exp2<const FUSED: bool, const FACTORS: usize>(x: f32, factors: &[f32; FACTORS]) -> f32 {
-    // Adding it rounds to an integer, left in the low bits.
-    const ROUND: f32 = 12_582_912.0;
+fn exp2<const FUSED: bool, const FACTORS: usize>(x: f32, factors: &[f32; FACTORS]) -> f32 {
+    let x = if -127.0 > x { -127.0 } else { x };
     let whole = x + ROUND;
     let part = x - (whole - ROUND);
     let mut power = factors[FACTORS - 1];
     for factor in factors[..FACTORS - 1].iter().rev() {
         power = multiply_add::<FUSED>(power, part, *factor);
     }
-    let power = f32::from_bits(power.to_bits().wrapping_add(whole.to_bits() << 23));
-    if x < -126.0 { 0.0 } else { power }
+    power * f32::from_bits(whole.to_bits() << 23)
 }
 
 /// `a · b + c`, in one rounding where the processor has that.
@@ -26,9 +27,9 @@ pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-pub(super) const FINE: [f32; 6] =
-    [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_13, 0.009_675_542, 0.001_327_647_1];
-pub(super) const COARSE: [f32; 4] = [0.999_928_06, 0.693_260_97, 0.242_611_14, 0.055_171_67];
+const FINE: [f32; 6] = [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_13, 0.009_675_542, 0.001_327_647_1];
+#[cfg(any(target_arch = "x86_64", test))]
+const COARSE: [f32; 4] = [0.999_928_06, 0.693_260_97, 0.242_611_14, 0.055_171_67];
 
 /// What is known of each query after some blocks.
 pub(super) struct Running {
@@ -45,7 +46,7 @@ impl Running {
 }
 
 /// Turns `scores` (rows of `stride`, in units of log₂; the first `columns` of each count, a multiple of
-/// 16) into `2^(score - top)`, and multiplies what was summed before by the fall of the top.
+/// 32) into `2^(score - top)`, and multiplies what was summed before by the fall of the top.
 pub(super) struct Block<'a> {
     pub(super) scores: &'a mut [f32],
     /// Where the weights go in bf16 instead of over the scores, rows of as many words as `stride`.
@@ -100,10 +101,14 @@ impl Block<'_> {
             let top = largest(scores, before);
             let sum = match &mut self.pairs {
                 None => weigh::<FUSED>(scores, top),
+                #[cfg(target_arch = "x86_64")]
                 Some(pairs) => {
                     let pairs = &mut pairs[row * self.stride..][..self.columns];
-                    weigh_pairs::<FUSED>(scores, top, pairs)
+                    // SAFETY: bf16 is asked for only where the processor multiplies it.
+                    unsafe { weigh_pairs(scores, top, pairs) }
                 }
+                #[cfg(not(target_arch = "x86_64"))]
+                Some(_) => unreachable!("this processor multiplies no bf16"),
             };
             self.running.top[row] = top;
             // `before - top` is NaN when a row has seen nothing yet: then there is nothing to shrink.
@@ -126,7 +131,12 @@ fn largest(scores: &[f32], before: f32) -> f32 {
             *top = if *score > *top { *score } else { *top };
         }
     }
-    tops.into_iter().fold(before, |top, score| if score > top { score } else { top })
+    for half in [8, 4, 2, 1] {
+        for at in 0..half {
+            tops[at] = if tops[at + half] > tops[at] { tops[at + half] } else { tops[at] };
+        }
+    }
+    tops[0]
 }
 
 #[inline(always)]
@@ -141,20 +151,47 @@ fn weigh<const FUSED: bool>(scores: &mut [f32], top: f32) -> f32 {
     sums.iter().sum()
 }
 
-#[inline(always)]
-fn weigh_pairs<const FUSED: bool>(scores: &[f32], top: f32, pairs: &mut [u16]) -> f32 {
-    let mut sums = [0.0; 16];
-    for (run, to) in scores.as_chunks::<16>().0.iter().zip(pairs.as_chunks_mut::<16>().0) {
-        for ((sum, score), to) in sums.iter_mut().zip(run).zip(to) {
-            let weight = exp2::<FUSED, 4>(*score - top, &COARSE);
-            *sum += weight;
-            *to = bf16(weight);
+/// As [`weigh`], to bf16; two runs at a time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn weigh_pairs(scores: &[f32], top: f32, pairs: &mut [u16]) -> f32 {
+    use std::arch::x86_64::{
+        __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps,
+        _mm512_cvtne2ps_pbh, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps, _mm512_mul_ps,
+        _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_si512,
+        _mm512_sub_ps,
+    };
+    let top = _mm512_set1_ps(top);
+    let round = _mm512_set1_ps(ROUND);
+    let factors = COARSE.map(|factor| _mm512_set1_ps(factor));
+    let weigh = |score: __m512| {
+        // Of two operands the second is taken when one is NaN.
+        let x = _mm512_max_ps(_mm512_set1_ps(-127.0), _mm512_sub_ps(score, top));
+        let whole = _mm512_add_ps(x, round);
+        let part = _mm512_sub_ps(x, _mm512_sub_ps(whole, round));
+        let power = _mm512_fmadd_ps(factors[3], part, factors[2]);
+        let power = _mm512_fmadd_ps(power, part, factors[1]);
+        let power = _mm512_fmadd_ps(power, part, factors[0]);
+        let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(whole));
+        _mm512_mul_ps(power, _mm512_castsi512_ps(exponent))
+    };
+    let mut sums = [_mm512_setzero_ps(); 2];
+    for (run, to) in scores.as_chunks::<32>().0.iter().zip(pairs.as_chunks_mut::<32>().0) {
+        // SAFETY: a run holds 32 values.
+        let (low, high) = unsafe { (_mm512_loadu_ps(run.as_ptr()), _mm512_loadu_ps(run.as_ptr().add(16))) };
+        let (low, high) = (weigh(low), weigh(high));
+        sums = [_mm512_add_ps(sums[0], low), _mm512_add_ps(sums[1], high)];
+        // SAFETY: both are 512 bits; a run of 32 halves is as long.
+        unsafe {
+            let halves = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), halves);
         }
     }
-    sums.iter().sum()
+    _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))
 }
 
 /// The nearest bf16, ties to even; NaN stays NaN.
+#[cfg(any(target_arch = "x86_64", test))]
 #[inline(always)]
 pub(super) fn bf16(x: f32) -> u16 {
     let bits = x.to_bits();
@@ -184,8 +221,10 @@ mod tests {
         assert!(worst[1] < 1.1e-4, "{worst:?}");
         assert_eq!(exp2::<true, 6>(f32::NEG_INFINITY, &FINE), 0.0);
         assert_eq!(exp2::<true, 6>(-1e30, &FINE), 0.0);
-        assert!(exp2::<true, 6>(f32::NAN, &FINE).is_nan());
-        assert!(exp2::<false, 4>(f32::NAN, &COARSE).is_nan());
+        for nan in [f32::NAN, -f32::NAN, f32::from_bits(0x7F80_0001), f32::from_bits(u32::MAX)] {
+            assert!(exp2::<true, 6>(nan, &FINE).is_nan());
+            assert!(exp2::<false, 4>(nan, &COARSE).is_nan());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::compute::weight::{Weight, WeightValues};
+use crate::compute::weight::{INT4_BLOCK, Weight, WeightValues};
 use crate::compute::{NormKind, Precision};
 
 /// Reproducible values in -1..1.
@@ -221,7 +221,7 @@ fn case() -> impl Strategy<Value = Case> {
                 norm,
                 bias: flags[0],
                 residual: flags[1],
-                residual_first: flags[2] && !gated,
+                residual_first: flags[2] && matches!(activation, Activation::None | Activation::Relu),
                 stored: flags[3],
                 seed,
             }

@@ -8,12 +8,13 @@ use std::arch::asm;
 use super::Tile;
 
 /// # Safety
-/// A [`Tiles`] is alive on this thread. `a` holds `rows` rows, rounded up to 16, of `4 · quads` values,
-/// `stride` apart; `b` is an int8 panel; `quads` is a multiple of 16 and not zero.
+/// The tile registers are in use on this thread. `a` holds `rows` rows, rounded up to 16, of `4 · quads`
+/// values, in tiles of sixteen rows and 64 values, the next sixteen rows `below` bytes further; `b` is an
+/// int8 panel; `quads` is a multiple of 16 and not zero.
 pub(super) unsafe fn int8(
     rows: usize,
     a: *const i8,
-    stride: usize,
+    below: usize,
     b: *const i8,
     quads: usize,
     sums: &mut Tile<i32>,
@@ -29,15 +30,15 @@ pub(super) unsafe fn int8(
                 "tilezero tmm3",
                 "2:",
                 "tileloadd tmm4, [{b} + {line}]",
-                "tileloadd tmm6, [{a} + {stride}]",
-                "tileloadd tmm5, [{b} + {line} + 64]",
+                "tileloadd tmm6, [{a} + {row}]",
                 "tdpbssd tmm0, tmm6, tmm4",
-                "tileloadd tmm7, [{lower} + {stride}]",
-                "tdpbssd tmm1, tmm6, tmm5",
+                "tileloadd tmm7, [{lower} + {row}]",
                 "tdpbssd tmm2, tmm7, tmm4",
+                "tileloadd tmm5, [{b} + {line} + 64]",
+                "tdpbssd tmm1, tmm6, tmm5",
                 "tdpbssd tmm3, tmm7, tmm5",
-                "add {a}, 64",
-                "add {lower}, 64",
+                "add {a}, 1024",
+                "add {lower}, 1024",
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
@@ -46,11 +47,11 @@ pub(super) unsafe fn int8(
                 "tilestored [{sums} + {line} + 2048], tmm2",
                 "tilestored [{sums} + {line} + 2112], tmm3",
                 a = inout(reg) a => _,
-                lower = inout(reg) a.add(16 * stride) => _,
+                lower = inout(reg) a.add(below) => _,
                 b = inout(reg) b => _,
                 steps = inout(reg) steps => _,
                 sums = in(reg) sums,
-                stride = in(reg) stride,
+                row = in(reg) 64_usize,
                 line = in(reg) 128_usize,
                 options(nostack),
             );
@@ -63,11 +64,11 @@ pub(super) unsafe fn int8(
                 "tilezero tmm1",
                 "2:",
                 "tileloadd tmm4, [{b} + {line}]",
-                "tileloadd tmm6, [{a} + {stride}]",
+                "tileloadd tmm6, [{a} + {row}]",
                 "tileloadd tmm5, [{b} + {line} + 64]",
                 "tdpbssd tmm0, tmm6, tmm4",
                 "tdpbssd tmm1, tmm6, tmm5",
-                "add {a}, 64",
+                "add {a}, 1024",
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
@@ -77,7 +78,7 @@ pub(super) unsafe fn int8(
                 b = inout(reg) b => _,
                 steps = inout(reg) steps => _,
                 sums = in(reg) sums,
-                stride = in(reg) stride,
+                row = in(reg) 64_usize,
                 line = in(reg) 128_usize,
                 options(nostack),
             );

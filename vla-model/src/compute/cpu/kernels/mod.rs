@@ -12,6 +12,7 @@
 //!
 //! Each of an f32 tile's sums runs over the inputs in order, in one accumulator.
 #![allow(unsafe_code, reason = "instructions of one processor, on tiles read by pointer")]
+#![allow(clippy::needless_range_loop, reason = "one index runs over rows, sums and pointers at once")]
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -20,7 +21,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
-mod neon;
+pub(super) mod neon;
 mod portable;
 
 use super::Isa;
@@ -55,14 +56,15 @@ impl<T> Left<'_, T> {
 pub(super) fn int8_form(isa: Isa) -> Form {
     match isa {
         Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Bf16 => Form::Offset,
-        Isa::Portable | Isa::NeonDot | Isa::Avx2 | Isa::Amx => Form::Signed,
+        Isa::Amx => Form::Tiles,
+        Isa::Portable | Isa::NeonDot | Isa::Avx2 => Form::Signed,
     }
 }
 
 /// Rows that a tile should have, `rest` being left.
 pub(super) fn tile_rows(isa: Isa, form: Form, rest: usize) -> usize {
     let most = match (isa, form) {
-        (Isa::Amx, Form::Signed) => return rest.min(MAX_ROWS),
+        (_, Form::Tiles) => return rest.min(MAX_ROWS),
         (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, Form::Float | Form::Offset) => 12,
         (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, _) => 6,
         (Isa::Avx2 | Isa::AvxVnni, Form::Float | Form::Offset) => 6,
@@ -144,7 +146,7 @@ pub(super) fn int8(
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => amx::int8(left.rows, a, s, b, quads, sums),
+            Isa::Amx => amx::int8(left.rows, a, s * 16, b, quads, sums),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Bf16 => with_rows!(
                 left.rows, [1 2 3 4 5 6 7 8 9 10 11 12],

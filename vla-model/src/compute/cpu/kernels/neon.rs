@@ -12,7 +12,7 @@ const LANES: usize = 4;
 /// For each lane, `total` plus the sum of four products.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn dot(mut total: int32x4_t, left: int8x16_t, right: int8x16_t) -> int32x4_t {
+pub(in super::super) fn dot(mut total: int32x4_t, left: int8x16_t, right: int8x16_t) -> int32x4_t {
     // SAFETY: registers only. (The intrinsic is not stable yet.)
     unsafe {
         asm!(
