@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use reflexarc_examples::episode::Episode;
+use reflexarc_examples::episode::{Decider, Episode, run};
 use reflexarc_examples::lerobot::columns::{Column, Table};
 use reflexarc_examples::lerobot::dataset::{Frame, Recording, Writer};
 use reflexarc_examples::lerobot::record;
@@ -14,7 +14,9 @@ use reflexarc_examples::lerobot::verify::{Contents, verify};
 use reflexarc_runtime::config::ChunkConfig;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
+use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::observation::{Camera, Observation, ToolPose};
+use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
 /// A folder that goes when the test ends.
 struct Folder(PathBuf);
@@ -206,18 +208,61 @@ fn what_does_not_belong_in_a_dataset_is_refused() {
     assert!(error.contains("is not empty"), "{error}");
 }
 
-#[test]
-fn a_demonstration_pairs_what_was_seen_with_what_was_commanded() {
-    let scene = Scene::pick_one(3);
-    let target = scene.target;
-    let episode = Episode {
+fn pick_one(seed: u64) -> Episode {
+    let scene = Scene::pick_one(seed);
+    Episode {
+        target: scene.target,
         scene,
         instruction: "pick up the red cube".into(),
-        target,
         limit_s: 12.0,
         faults: Faults::default(),
-        chunk: ChunkConfig::default(),
-    };
+        chunk: ChunkConfig { rate_hz: 20.0, ..ChunkConfig::default() },
+    }
+}
+
+/// Says a recording's actions again, at their times.
+struct Again(Recording);
+
+impl Policy for Again {
+    fn name(&self) -> &'static str {
+        "again"
+    }
+
+    fn instruct(&mut self, _: &str) {}
+
+    fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
+        let frames = &self.0.frames;
+        let elapsed_ns = observation.time_ns.saturating_sub(frames[0].observation.time_ns);
+        let action = |number: u64| {
+            let at = (elapsed_ns + number * 50_000_000) as f32 / 5e7;
+            let (from, to) = (at as usize, at as usize + 1);
+            let from = &frames[from.min(frames.len() - 1)].action;
+            let to = &frames[to.min(frames.len() - 1)].action;
+            from.iter().zip(to).map(move |(from, to)| from + (to - from) * at.fract())
+        };
+        Ok(Output::Chunk(ActionChunk {
+            observation_ns: observation.time_ns,
+            period_ns: 50_000_000,
+            width: 8,
+            actions: (0..20).flat_map(action).collect(),
+        }))
+    }
+}
+
+#[test]
+fn a_demonstration_said_again_in_chunks_lifts_the_cube() {
+    for seed in [3, 4] {
+        let episode = pick_one(seed);
+        let recording = record::record(&episode, 20).unwrap().unwrap();
+        let result = run(&episode, Decider::Policy(Box::new(Again(recording)))).unwrap();
+        assert_eq!(result.outcome, "success", "{result:?}");
+        assert_eq!(result.refused, 0);
+    }
+}
+
+#[test]
+fn a_demonstration_pairs_what_was_seen_with_what_was_commanded() {
+    let episode = pick_one(3);
     let recording = record::record(&episode, 20).unwrap().unwrap();
     let frames = &recording.frames;
     assert!((30..120).contains(&frames.len()), "{} frames", frames.len());

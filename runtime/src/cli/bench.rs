@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use reflexarc_vla_model::checkpoint::{Camera as TrainedCamera, Card, Checkpoint, CommonConfig, PolicyConfig};
+use reflexarc_vla_model::checkpoint::{
+    Camera as TrainedCamera, Card, Checkpoint, CommonConfig, PolicyConfig,
+};
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::compute::{Backend, Precision, Roofline};
 use reflexarc_vla_model::observation::{Camera, Observation, ToolPose};

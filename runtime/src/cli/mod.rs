@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reflexarc_drivers::{Clock, Link, ZenohConfig};
+use reflexarc_vla_model::compute::Precision;
 
 use crate::config::{Config, DeviceChoice};
 use crate::load::load_policy;

@@ -203,6 +203,12 @@ impl SmolVla {
         self.normaliser.action.as_ref()
     }
 
+    /// Steps of the sampler.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.sampler.steps()
+    }
+
     /// Tokens of the instruction that was given, 0 without one.
     #[must_use]
     pub fn text_tokens(&self) -> usize {
