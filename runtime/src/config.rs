@@ -119,7 +119,8 @@ pub struct ChunkConfig {
     pub blend_ms: u64,
     /// The same at the most, for wide seams, ms; what is wider still is left to the limits.
     pub blend_max_ms: u64,
-    /// Force limit of the gripper while a chunk is followed, N; actions only say its opening.
+    /// Force limit of the gripper while a chunk is followed, N; actions only say its opening. Never more than
+    /// `limits.grip_force_n`.
     pub grip_force_n: f64,
 }
 

@@ -118,7 +118,7 @@ impl Config {
         within("chunk.expiry_ms", chunk.expiry_ms as f64, shortest_ms, 10_000.0)?;
         within("chunk.blend_ms", chunk.blend_ms as f64, 10.0, 5_000.0)?;
         within("chunk.blend_max_ms", chunk.blend_max_ms as f64, chunk.blend_ms as f64, 10_000.0)?;
-        within("chunk.grip_force_n", chunk.grip_force_n, 0.0, self.limits.grip_force_n)
+        within("chunk.grip_force_n", chunk.grip_force_n, 0.0, 500.0)
     }
 
     fn validate_senses(&self) -> Result<(), ConfigError> {

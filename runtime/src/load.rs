@@ -41,7 +41,7 @@ pub struct LoadError {
     /// The file or folder.
     pub path: PathBuf,
     /// What is wrong with it, or with the device.
-    pub source: LoadFault,
+    pub source: Box<LoadFault>,
 }
 
 /// Loads the policy at `path` for the robot that `config` describes: from a folder a LeRobot checkpoint
@@ -52,7 +52,7 @@ pub struct LoadError {
 /// whose cameras or joints are not the robot's, and for a device that is not there.
 pub fn load_policy(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadError> {
     let loaded = if path.is_dir() { load_checkpoint(path, config) } else { load_goal(path, config) };
-    loaded.map_err(|source| LoadError { path: path.into(), source })
+    loaded.map_err(|source| LoadError { path: path.into(), source: Box::new(source) })
 }
 
 fn load_goal(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadFault> {

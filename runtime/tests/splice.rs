@@ -135,7 +135,8 @@ fn run(length: usize, delay: u64, jitter: bool, error_rad: f64) -> (Row, Vec<u64
     let mut policy = Policy { random: ChaCha8Rng::seed_from_u64(seed), length, error_rad };
     let mut q = Joints::from_slice(&reference(0.0));
     let (mut row, mut bits) = (Row::default(), Vec::new());
-    let (mut pending, mut chunk): (Option<(u64, ActionChunk)>, Option<(u64, ActionChunk)>) = (None, None);
+    let mut pending: Option<(u64, ActionChunk)> = None;
+    let mut chunk: Option<(u64, ActionChunk)> = None;
     // How far the motion had come where each chunk begins, and where it was seen last.
     let (mut begins_s, mut seen_s) = (vec![0.0], 0.0);
     for tick in 0..TICKS {

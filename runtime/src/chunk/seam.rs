@@ -191,8 +191,8 @@ mod tests {
         assert_eq!(seam(100.0).window_s(), 1.0);
         assert!(seam(0.1).window_s() > 0.2 && seam(0.1).window_s() < 1.0);
         let mut wide = seam(100.0);
-        for _ in 0..30 {
-            wide.advance(1.0 / 30.0);
+        for _ in 0..32 {
+            wide.advance(1.0 / 32.0);
         }
         assert!(wide.faded());
         assert_eq!(wide.advance(0.1)[0], 0.0);
