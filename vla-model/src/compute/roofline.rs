@@ -75,6 +75,7 @@ fn best_of(time: Duration, mut run: impl FnMut()) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 

@@ -67,6 +67,9 @@ impl std::fmt::Debug for Memory {
     }
 }
 
+/// What is done with a part's number and its pieces.
+type Part<'a, A, B> = &'a (dyn Fn(usize, &mut [A], &mut [B]) + Sync);
+
 /// Cuts `a` and `b` into `parts` equal pieces each and calls `task` with the number and the two pieces of
 /// each, on all threads. What is left over stays as it is.
 pub(super) fn split<A: Send, B: Send>(
@@ -74,7 +77,7 @@ pub(super) fn split<A: Send, B: Send>(
     parts: usize,
     a: &mut [A],
     b: &mut [B],
-    task: &(dyn Fn(usize, &mut [A], &mut [B]) + Sync),
+    task: Part<'_, A, B>,
 ) {
     let lens = [a.len() / parts.max(1), b.len() / parts.max(1)];
     let (a, b) = (Shared(a.as_mut_ptr()), Shared(b.as_mut_ptr()));
