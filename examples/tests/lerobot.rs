@@ -216,7 +216,7 @@ fn pick_one(seed: u64) -> Episode {
         instruction: "pick up the red cube".into(),
         limit_s: 12.0,
         faults: Faults::default(),
-        chunk: ChunkConfig { rate_hz: 20.0, ..ChunkConfig::default() },
+        chunk: ChunkConfig { rate_hz: 20.0, execution_horizon: 10, ..ChunkConfig::default() },
     }
 }
 
