@@ -102,3 +102,13 @@ fn a_checkpoint_says_whose_tokenizer_it_needs() {
     let error = Checkpoint::open(&fixture("act_tiny")).unwrap().tokeniser().unwrap_err().to_string();
     assert!(error.contains("type act takes no instruction"), "{error}");
 }
+
+#[test]
+fn half_of_a_character_is_an_error() {
+    let text = tokenizer_json().to_string().replace("\"<end>\"", "\"\\ud800\"");
+    let error = Tokeniser::from_bytes(Path::new("tokenizer.json"), text.as_bytes(), 128, 48).unwrap_err();
+    assert!(error.to_string().contains("tokenizer.json"), "{error}");
+    // Also where nothing is read that this model needs.
+    let text = tokenizer_json().to_string().replace("\"trim_offsets\"", "\"\\ud800\"");
+    assert!(Tokeniser::from_bytes(Path::new("tokenizer.json"), text.as_bytes(), 128, 48).is_err());
+}
