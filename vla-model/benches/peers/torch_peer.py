@@ -7,8 +7,9 @@ already on the device and normalised, the instruction already tokenised and padd
     torch_peer.py smolvla --cameras 2 --dtype bf16
     torch_peer.py act --cameras 1
 
-`--dtype bf16` is LeRobot's own mix for the published checkpoint: vision and language in bf16, action expert
-and projections in f32. `bf16-all` has the expert in bf16 too, which is faster. `--device cuda` adds a peer
+`--dtype bf16` is, for SmolVLA, LeRobot's own mix for the published checkpoint: vision and language in bf16,
+action expert and projections in f32. `bf16-all` has the expert in bf16 too, which is faster. For ACT it is
+automatic mixed precision. `--device cuda` adds a peer
 on the GPU; `--compile` runs it through torch.compile.
 """
 
@@ -59,14 +60,16 @@ def act(args: argparse.Namespace):
     import gen_act_ref as gen
 
     policy = gen.build_policy(gen.FULL, args.cameras).to(args.device)
-    if args.dtype != "f32":
-        policy = policy.to(torch.bfloat16)
     batch = {k: v.to(args.device) for k, v in gen.make_batch(gen.FULL, args.cameras, 1).items()}
-    if args.dtype != "f32":
-        batch = {k: v.to(torch.bfloat16) for k, v in batch.items()}
     if args.compile:
         policy.model = torch.compile(policy.model, mode="max-autotune")
-    return lambda: policy.predict_action_chunk(dict(batch))
+
+    def run() -> None:
+        # bf16 as LeRobot's `use_amp` does it.
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.dtype != "f32"):
+            policy.predict_action_chunk(dict(batch))
+
+    return run
 
 
 def main() -> None:
