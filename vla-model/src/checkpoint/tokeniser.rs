@@ -106,8 +106,19 @@ impl Tokeniser {
         let mut parts: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
         parts.insert("decoder".to_owned(), serde_json::Value::Null);
+        for field in ["continuing_subword_prefix", "end_of_word_suffix"] {
+            let affix = parts.get("model").and_then(|model| model.get(field));
+            if let Some(affix) = affix.filter(|affix| !affix.is_null() && affix.as_str() != Some("")) {
+                return Err(fault(format!(
+                    "`model.{field}` is {affix}, expected none: bytes have no such thing"
+                )));
+            }
+        }
         let parts = serde_json::to_vec(&parts).map_err(|error| fault(error.to_string()))?;
-        let mut tokenizer = Tokenizer::from_bytes(parts).map_err(|error| fault(error.to_string()))?;
+        // What the library does not check, it panics about.
+        let mut tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(parts))
+            .map_err(|_| fault("its parts do not fit together".to_owned()))?
+            .map_err(|error| fault(error.to_string()))?;
         let tokens = tokenizer.get_vocab(true);
         let Some((token, &last)) = tokens.iter().max_by_key(|(_, id)| **id) else {
             return Err(fault("it has no tokens".to_owned()));

@@ -112,3 +112,13 @@ fn half_of_a_character_is_an_error() {
     let text = tokenizer_json().to_string().replace("\"trim_offsets\"", "\"\\ud800\"");
     assert!(Tokeniser::from_bytes(Path::new("tokenizer.json"), text.as_bytes(), 128, 48).is_err());
 }
+
+#[test]
+fn parts_of_words_without_bytes_are_refused() {
+    for field in ["continuing_subword_prefix", "end_of_word_suffix"] {
+        let mut json = tokenizer_json();
+        json["model"][field] = "I8".into();
+        let error = read(&json, 128, 48).unwrap_err().to_string();
+        assert!(error.contains(field) && error.contains("I8"), "{error}");
+    }
+}
