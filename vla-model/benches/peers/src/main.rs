@@ -3,7 +3,7 @@
 //!
 //! Each figure is the best of many calls within a third of a second, in 10⁹ operations a second (a
 //! multiply-add is two), activations already there, weights packed. Candle quantises activations in
-//! blocks of 32 (Q8_0, Q4_0) or 256 (Q4K); its thread pool is set to the same number of threads.
+//! blocks of 32 (Q8_0, Q4_0) or 256 (Q4K); its thread pool takes `RAYON_NUM_THREADS`.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -41,7 +41,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(text) => text.parse()?,
         None => std::thread::available_parallelism()?.get(),
     };
-    candle_core::utils::set_num_threads(threads);
     println!("{threads} threads\n");
     println!("| instructions | f32 GFLOP/s | int8 GOP/s | read GB/s |\n|---|---|---|---|");
     for isa in Isa::available() {
