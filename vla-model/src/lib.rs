@@ -51,6 +51,7 @@ pub mod number;
 pub mod observation;
 pub mod phrasing;
 pub mod policy;
+mod probe;
 pub mod smolvla;
 pub mod token;
 pub mod trace;

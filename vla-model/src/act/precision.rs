@@ -39,15 +39,7 @@ impl Precisions {
     /// The precision of the large parts where they agree, `mixed` where not.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        if *self != Self::of(self.encoder) {
-            return "mixed";
-        }
-        match self.encoder {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::Int8 => "int8",
-            Precision::Int4 => "int4",
-        }
+        if *self == Self::of(self.encoder) { self.encoder.name() } else { "mixed" }
     }
 }
 

@@ -1,7 +1,6 @@
-//! Looking on while a chunk is computed.
+//! The stages of a chunk, and what is recorded of them.
 
 use crate::compute::{ComputeError, Rows};
-use crate::trace::Trace;
 
 /// A part of the work on one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -33,22 +32,13 @@ impl Stage {
     }
 }
 
-/// Who wants to know what on the way; nobody and nothing by default.
-#[derive(Default)]
-pub(super) struct Probe<'a> {
-    /// Where intermediate values go.
-    pub(super) trace: Option<&'a mut Trace>,
-    /// Called when a stage has ended.
-    pub(super) ended: Option<&'a mut dyn FnMut(Stage)>,
-}
+/// Who wants to know what on the way.
+pub(super) type Probe<'a> = crate::probe::Probe<'a, Stage>;
 
 impl Probe<'_> {
     /// Records tokens as `[tokens, 1, dim]`.
     pub(super) fn put(&mut self, name: impl FnOnce() -> String, tokens: &Rows) -> Result<(), ComputeError> {
-        if let Some(trace) = &mut self.trace {
-            trace.put_values(name(), &[tokens.count(), 1, tokens.width()], tokens.download()?);
-        }
-        Ok(())
+        self.values(name, || Ok((vec![tokens.count(), 1, tokens.width()], tokens.download()?)))
     }
 
     /// Records feature map `image` of those in `rows`, `height × width` pixels each, as
@@ -60,23 +50,11 @@ impl Probe<'_> {
         image: usize,
         [height, width]: [usize; 2],
     ) -> Result<(), ComputeError> {
-        if let Some(trace) = &mut self.trace {
+        self.values(name, || {
             let channels = rows.width();
             let pixels = rows.narrow(image * height * width, height * width).download()?;
             let plane = |channel| pixels.iter().skip(channel).step_by(channels).copied();
-            let values = (0..channels).flat_map(plane).collect();
-            trace.put_values(name(), &[channels, height, width], values);
-        }
-        Ok(())
-    }
-
-    /// Says that a stage has ended, once `result` has been computed.
-    pub(super) fn end(&mut self, stage: Stage, result: &Rows) -> Result<(), ComputeError> {
-        if let Some(ended) = &mut self.ended {
-            // Waits for a device that only has been told to.
-            result.narrow(0, 1).download()?;
-            ended(stage);
-        }
-        Ok(())
+            Ok((vec![channels, height, width], (0..channels).flat_map(plane).collect()))
+        })
     }
 }

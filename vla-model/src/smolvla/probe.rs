@@ -1,7 +1,4 @@
-//! Looking on while a chunk is computed.
-
-use crate::compute::{ComputeError, Rows};
-use crate::trace::Trace;
+//! The stages of a chunk.
 
 /// A part of the work on one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -33,46 +30,5 @@ impl Stage {
     }
 }
 
-/// Who wants to know what on the way; nobody and nothing by default.
-#[derive(Default)]
-pub(super) struct Probe<'a> {
-    /// Where intermediate results go.
-    pub(super) trace: Option<&'a mut Trace>,
-    /// Called when a stage has ended.
-    pub(super) ended: Option<&'a mut dyn FnMut(Stage)>,
-}
-
-impl Probe<'_> {
-    pub(super) fn traces(&self) -> bool {
-        self.trace.is_some()
-    }
-
-    pub(super) fn rows(&mut self, name: impl FnOnce() -> String, rows: &Rows) -> Result<(), ComputeError> {
-        match &mut self.trace {
-            Some(trace) => trace.put(name(), rows),
-            None => Ok(()),
-        }
-    }
-
-    /// Records values that only a trace needs.
-    pub(super) fn values(
-        &mut self,
-        name: impl FnOnce() -> String,
-        values: impl FnOnce() -> Result<(Vec<usize>, Vec<f32>), ComputeError>,
-    ) -> Result<(), ComputeError> {
-        if let Some(trace) = &mut self.trace {
-            let (shape, values) = values()?;
-            trace.put_values(name(), &shape, values);
-        }
-        Ok(())
-    }
-
-    /// Says that a stage has ended, once `result` has been computed.
-    pub(super) fn end(&mut self, stage: Stage, result: &Rows) -> Result<(), ComputeError> {
-        if let Some(ended) = &mut self.ended {
-            result.narrow(0, 1).download()?;
-            ended(stage);
-        }
-        Ok(())
-    }
-}
+/// Who wants to know what on the way.
+pub(super) type Probe<'a> = crate::probe::Probe<'a, Stage>;
