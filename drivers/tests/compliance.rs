@@ -211,6 +211,13 @@ fn taps_record_both_directions(Pair { a, b }: Pair) {
     let received = tap_b.recv_timeout(PATIENCE).unwrap();
     assert!(!received.outgoing);
     assert_eq!((received.log_ns, received.publish_ns, received.sequence), (2_000, 1_000, sequence));
+    assert_eq!(
+        Attachment::decode(received.attachment.as_ref().map(|bytes| &bytes[..])).unwrap().gid,
+        publisher.gid()
+    );
+    let sample =
+        until("the value is there", || subscription.latest().filter(|sample| sample.value.data == "x"));
+    assert_eq!((out.arrival, received.arrival), (0, sample.arrival), "taps and readers count alike");
     assert_eq!(received.bytes, out.bytes);
     assert_eq!(&*received.bytes, StringMsg::new("x").encode());
     until("both subscriptions have it", || {

@@ -15,7 +15,9 @@ use reflexarc_kinematics::ik::{self, IkOptions};
 use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::chunk::ActionChunk;
 use reflexarc_vla_model::decision::{Decision, Subtask, ToolTarget, Verdict};
+use reflexarc_vla_model::exact;
 use reflexarc_vla_model::grammar::{self, Grammar};
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::bounds::Bounds;
 use crate::config::Config;
@@ -32,15 +34,17 @@ const REACH_TOLERANCE_RAD: f64 = 0.02;
 const REMEMBERED: usize = 32;
 
 /// Why a decision was refused.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The rule that it broke.
     pub rule: Rule,
     /// The token (or action) at fault, counted from 0; 0 where the fault is not in one.
     pub token: usize,
     /// What was found, in the rule's unit (m, N, rad, ns; a count for grammar and shape).
+    #[serde(with = "exact")]
     pub found: f64,
     /// The bound that it should have kept to.
+    #[serde(with = "exact")]
     pub bound: f64,
 }
 

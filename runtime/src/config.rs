@@ -241,6 +241,13 @@ pub struct RecordConfig {
     pub path: Option<PathBuf>,
     /// Messages waiting for the disk at most; what comes beyond is dropped and counted.
     pub queue: usize,
+    /// The MCAP file into which the last seconds are written at the first failure; absent: they are not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub black_box: Option<PathBuf>,
+    /// How much is kept for that, s.
+    pub black_box_s: u64,
+    /// Memory for it at most, MB; less time is kept where it does not suffice.
+    pub black_box_mb: usize,
 }
 
 impl Default for RobotConfig {
@@ -337,7 +344,7 @@ impl Default for PolicyConfig {
 
 impl Default for RecordConfig {
     fn default() -> Self {
-        Self { path: None, queue: 4096 }
+        Self { path: None, queue: 4096, black_box: None, black_box_s: 30, black_box_mb: 64 }
     }
 }
 

@@ -69,7 +69,10 @@ impl Config {
             &self.policy.instruction,
             "1 to 512 bytes of text",
         )?;
-        within("record.queue", self.record.queue as f64, 16.0, 1_000_000.0)
+        let record = &self.record;
+        within("record.queue", record.queue as f64, 16.0, 1_000_000.0)?;
+        within("record.black_box_s", record.black_box_s as f64, 1.0, 3_600.0)?;
+        within("record.black_box_mb", record.black_box_mb as f64, 8.0, 65_536.0)
     }
 
     fn validate_robot(&self) -> Result<(), ConfigError> {
@@ -192,7 +195,7 @@ mod tests {
         let sample = include_str!("../reflexarc.toml");
         assert_eq!(Config::parse(sample).unwrap(), Config::default());
         // Every key must be shown, also those that are absent by default.
-        for key in ["model =", "path =", "lockstep_delay_ms ="] {
+        for key in ["model =", "path =", "lockstep_delay_ms =", "black_box ="] {
             assert!(sample.contains(key), "{key} is not in the sample");
         }
         for line in Config::default().to_toml().unwrap().lines() {

@@ -24,7 +24,9 @@
 //! | [`runtime`] | the whole robot, and the lockstep clock |
 //! | [`realtime`] | the threads and the wall clock |
 //! | [`clockwork`] | absolute schedules: skip and count, never burst |
-//! | [`recorder`] | the MCAP file |
+//! | [`journal`] | what no second run would repeat, tick by tick |
+//! | [`recorder`] | the MCAP file and the black box |
+//! | [`replay`] | a recorded run again, bit for bit, and why it went as it did |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
 //! | [`cli`] | the command line of the binary `reflexarc` |
 //!
@@ -58,6 +60,7 @@ pub mod cli;
 pub mod clockwork;
 pub mod config;
 mod config_check;
+pub mod journal;
 pub mod ledger;
 pub mod load;
 pub mod mind;
@@ -68,6 +71,7 @@ pub mod progress;
 pub mod realtime;
 pub mod recorder;
 pub mod reflex;
+pub mod replay;
 pub mod report;
 pub mod runtime;
 pub mod safety;

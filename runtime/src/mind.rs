@@ -19,6 +19,7 @@ use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
+use crate::journal::{Journal, Said, ThoughtEntry};
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
 use crate::senses::Snapshot;
@@ -51,6 +52,18 @@ impl Thought {
         }
     }
 
+    /// Why the audit refused it, if it did.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        if let Self::Refused(refusal) = self { Some(*refusal) } else { None }
+    }
+
+    /// The number of its chunk, if it is one.
+    #[must_use]
+    pub fn chunk(&self) -> Option<u64> {
+        if let Self::Planned(number, _) = self { Some(*number) } else { None }
+    }
+
     fn kind(&self) -> ThoughtKind {
         match self {
             Self::Decided(decision) => match &decision.verdict {
@@ -76,6 +89,11 @@ pub struct Mind {
     decisions: u64,
     refused_instructions: u64,
     unsent: u64,
+    /// Number of arrival of the last instruction that came as a message.
+    instructed: u64,
+    /// What the program itself said last since the last thought; kept for the journal.
+    told: Option<String>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Mind {
@@ -103,6 +121,9 @@ impl Mind {
             decisions: 0,
             refused_instructions: 0,
             unsent: 0,
+            instructed: 0,
+            told: None,
+            journal: None,
         })
     }
 
@@ -124,8 +145,21 @@ impl Mind {
         self.refused_instructions
     }
 
+    /// Leaves every thought in `journal` from now on.
+    pub fn record_into(&mut self, journal: Arc<Journal>) {
+        self.journal = Some(journal);
+    }
+
     /// Replaces the instruction. Returns whether it was taken: 1 to [`INSTRUCTION_MAX`] bytes.
     pub fn instruct(&mut self, instruction: &str) -> bool {
+        let taken = self.take_instruction(instruction);
+        if taken && self.journal.is_some() {
+            self.told = Some(self.instruction.clone());
+        }
+        taken
+    }
+
+    fn take_instruction(&mut self, instruction: &str) -> bool {
         let words = instruction.trim();
         if words.is_empty() || words.len() > INSTRUCTION_MAX {
             self.refused_instructions += 1;
@@ -178,7 +212,8 @@ impl Mind {
         skipped: u64,
     ) -> Option<(Thought, ThoughtRecord)> {
         while let Some(sample) = self.instructions.try_recv() {
-            self.instruct(&sample.value.data);
+            self.instructed = sample.arrival;
+            self.take_instruction(&sample.value.data);
         }
         let playing = snapshot.playing.as_ref();
         if self.spoken.too_early(snapshot.heard, playing) {
@@ -189,6 +224,7 @@ impl Mind {
         let begun = Instant::now();
         let decided = self.policy.decide(&observation, &ahead);
         let model_ns = elapsed_ns(begun);
+        let said = self.journal.is_some().then(|| Said::from(&decided));
         let (mut token_audit_ns, mut world_audit_ns, mut tokens) = (0, 0, 0);
         // A policy that speaks in chunks has its own pace: what passes while it computes is not missed.
         let skipped = if matches!(decided, Ok(Output::Chunk(_))) { 0 } else { skipped };
@@ -223,10 +259,27 @@ impl Mind {
             }
         };
         self.decisions += 1;
+        if let (Some(journal), Some(said)) = (&self.journal, said) {
+            journal.thought(ThoughtEntry {
+                number: self.decisions,
+                tick: snapshot.tick,
+                now_ns,
+                instruction: self.instruction.clone(),
+                instructions: self.instructed,
+                told: self.told.take(),
+                tokens: said.tokens(),
+                said,
+                refused: thought.refusal(),
+                chunk: thought.chunk(),
+                model_ns,
+                audit_ns: token_audit_ns + world_audit_ns,
+            });
+        }
         if let Thought::Decided(decision) = &thought {
             self.announce(now_ns, decision);
         }
         let record = ThoughtRecord {
+            number: self.decisions,
             now_ns,
             kind: thought.kind(),
             model_ns,

@@ -15,9 +15,11 @@
 use std::fmt;
 
 use reflexarc_vla_model::decision::Infeasible;
+use serde::{Deserialize, Serialize};
 
 /// One of the robot's senses; the numbers are positions in the configuration's lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SenseId {
     /// Joint positions and the gripper.
     Joints,
@@ -28,7 +30,8 @@ pub enum SenseId {
 }
 
 /// Why the senses are not good enough to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SenseFault {
     /// Nothing usable has come from it yet.
     NeverSeen {
@@ -49,7 +52,8 @@ pub enum SenseFault {
 }
 
 /// A rule of the audit. Every refused decision or chunk broke exactly one, the first that was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// A token that the grammar does not allow at its place.
     Grammar,
@@ -115,7 +119,8 @@ impl Rule {
 }
 
 /// Why motion has not begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WaitReason {
     /// The senses are not good enough.
     Sense(SenseFault),
@@ -126,7 +131,8 @@ pub enum WaitReason {
 }
 
 /// Why motion is held. The arm stays powered and keeps its place and its grip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HoldReason {
     /// The senses are not good enough.
     Sense(SenseFault),
@@ -162,7 +168,8 @@ pub enum HoldReason {
 }
 
 /// Why the robot was stopped. Stays until reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopCause {
     /// `estop` was true.
     EmergencyStop,
@@ -173,7 +180,8 @@ pub enum StopCause {
 }
 
 /// What the loop is doing. See the diagram at the head of the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// No motion yet and no command sent.
     Waiting(WaitReason),
@@ -206,6 +214,30 @@ impl Mode {
             Self::Holding(HoldReason::Infeasible { .. }) => "holding_infeasible",
             Self::Holding(HoldReason::Blocked { .. }) => "holding_blocked",
             Self::Stopped(_) => "stopped",
+        }
+    }
+}
+
+impl Mode {
+    /// Whether something has failed, rather than just not begun, ended, or been asked for: what freezes the
+    /// black box.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Waiting(_) | Self::Active | Self::Stopped(StopCause::Shutdown) => false,
+            Self::Stopped(StopCause::EmergencyStop | StopCause::EmergencyStopSilent) => true,
+            Self::Holding(reason) => match reason {
+                HoldReason::Sense(_)
+                | HoldReason::Expired { .. }
+                | HoldReason::Refused(_)
+                | HoldReason::PolicyFailed
+                | HoldReason::Blocked { .. } => true,
+                HoldReason::NotEnabled
+                | HoldReason::NoDecision
+                | HoldReason::RanDry
+                | HoldReason::Settling
+                | HoldReason::Infeasible { .. } => false,
+            },
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause, WaitReason};
 use crate::outcome::OutcomeWatch;
 use crate::progress::{Progress, diagnostics};
-use crate::recorder::{Recorder, RunInfo};
+use crate::recorder::{Recorder, Recording};
 use crate::reflex::Command;
 use crate::report::{ChunkReport, Report, TopicReport};
 use crate::runtime::{Runtime, RuntimeError, tick_record};
@@ -49,9 +49,10 @@ const DIAGNOSTICS_NS: u64 = 1_000_000_000;
 /// What the threads share: slots, queues and flags.
 struct Wires {
     snapshot: ArrayQueue<Snapshot>,
-    thought: ArrayQueue<Thought>,
+    /// The newest thought, with its number.
+    thought: ArrayQueue<(u64, Thought)>,
     /// Thoughts that have served, on their way back: the mind's thread frees them.
-    served: ArrayQueue<Thought>,
+    served: ArrayQueue<(u64, Thought)>,
     ticks: ArrayQueue<TickRecord>,
     thoughts: ArrayQueue<ThoughtRecord>,
     topics: ArrayQueue<[TopicStats; MAX_SENSES]>,
@@ -74,12 +75,9 @@ pub fn run(
     stop: &Arc<AtomicBool>,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Report, RuntimeError> {
+    // Before the policy is warmed up, which takes large models longer than the recorder's queue lasts.
+    let recorder = runtime.recording.take().map(Recording::start).transpose()?;
     runtime.warm_up()?;
-    let info = RunInfo::new(&runtime.config, runtime.policy_name());
-    let recorder = match &runtime.config.record.path {
-        Some(path) => Some(Recorder::start(path, runtime.link.tap(runtime.config.record.queue), &info)?),
-        None => None,
-    };
     let health = runtime.link.publisher(&runtime.topics.diagnostics)?;
     let Runtime { config, mut spine, mut mind, mut writer, dof: _, .. } = runtime;
     let names = Senses::names(&config.senses);
@@ -203,7 +201,7 @@ fn run_reflex(
 ) -> (u64, u64) {
     tighten_timer_slack();
     let (mut dropped, mut lost) = (0, 0);
-    let mut thought: Option<Thought> = None;
+    let mut thought: Option<(u64, Thought)> = None;
     let mut stopping_ns: Option<u64> = None;
     loop {
         sleep_until(schedule.deadline_ns());
@@ -222,7 +220,8 @@ fn run_reflex(
             drop(wires.served.push(old));
         }
         let snapshot = spine.sense(now_ns);
-        let command = spine.act(now_ns, &snapshot, thought.as_ref());
+        let newest = thought.as_ref().map(|(number, thought)| (*number, thought));
+        let command = spine.act(now_ns, &snapshot, newest);
         if commands.try_send(command).is_err() {
             dropped += 1;
         }
@@ -256,7 +255,7 @@ fn run_mind(mind: &mut Mind, mut schedule: Schedule, clock: &Clock, stop: &Atomi
         match mind.think(clock.now_ns(), &snapshot, skipped) {
             Some((thought, record)) => {
                 skipped = 0;
-                drop(wires.thought.force_push(thought));
+                drop(wires.thought.force_push((record.number, thought)));
                 // A full queue shows as missing decisions in the ledger's own count of losses.
                 let _ = wires.thoughts.force_push(record);
             }

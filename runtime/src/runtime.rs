@@ -19,7 +19,7 @@ use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause};
 use crate::outcome::{Outcome, OutcomeWatch};
 use crate::progress::Progress;
-use crate::recorder::RecordError;
+use crate::recorder::{RecordError, RecorderReport, Recording, RunInfo};
 use crate::reflex::Command;
 use crate::report::{ChunkReport, Report, TopicReport};
 use crate::safety::ResetRefused;
@@ -109,8 +109,12 @@ pub struct Runtime {
     pub(crate) writer: CommandWriter,
     pub(crate) ledger: Ledger,
     pub(crate) watch: OutcomeWatch,
-    pub(crate) thought: Option<Thought>,
-    pending: Option<(u64, Thought)>,
+    /// What `config.record` asks for. Drained by [`Runtime::step`]; in real time a thread takes it over.
+    pub(crate) recording: Option<Recording>,
+    /// The thought in force, with its number.
+    thought: Option<(u64, Thought)>,
+    /// The thought that comes into force at the tick given first.
+    pending: Option<(u64, (u64, Thought))>,
     tick: u64,
     snapshot: Snapshot,
 }
@@ -124,11 +128,23 @@ impl Runtime {
         config.validate()?;
         let chain = load_chain(&config)?;
         let topics = Topics::new(&config.link.namespace);
+        let info = RunInfo::new(&config, policy.name());
+        // Before any subscription, so that the first payload is in it.
+        let recording = Recording::begin(&config.record, &link, &info)?;
+        let mut spine = Spine::new(&link, &topics, &config, chain.clone())?;
+        let writer = CommandWriter::new(&link, &topics, &config, &chain)?;
+        let dof = chain.dof();
+        let mut mind = Mind::new(&link, &topics, &config, chain, policy)?;
+        if let Some(recording) = &recording {
+            spine.record_into(recording.journal());
+            mind.record_into(recording.journal());
+        }
         Ok(Self {
-            dof: chain.dof(),
-            spine: Spine::new(&link, &topics, &config, chain.clone())?,
-            writer: CommandWriter::new(&link, &topics, &config, &chain)?,
-            mind: Mind::new(&link, &topics, &config, chain, policy)?,
+            dof,
+            spine,
+            writer,
+            mind,
+            recording,
             ledger: Ledger::default(),
             watch: OutcomeWatch::default(),
             thought: None,
@@ -154,15 +170,19 @@ impl Runtime {
         {
             self.ledger.thought(&record);
             self.watch.thought(&record);
-            self.pending = Some((self.tick + self.config.lockstep_delay_ticks(), thought));
+            self.pending = Some((self.tick + self.config.lockstep_delay_ticks(), (record.number, thought)));
             self.take_due();
         }
-        let command = self.spine.act(now_ns, &self.snapshot, self.thought.as_ref());
+        let thought = self.thought.as_ref().map(|(number, thought)| (*number, thought));
+        let command = self.spine.act(now_ns, &self.snapshot, thought);
         self.writer.write(&command);
         let record = tick_record(&command);
         self.ledger.tick(&record);
         self.watch.mode(command.mode);
         self.tick += 1;
+        if let Some(recording) = &mut self.recording {
+            recording.drain();
+        }
         command
     }
 
@@ -188,7 +208,7 @@ impl Runtime {
     /// The thought in force in the last tick.
     #[must_use]
     pub fn thought(&self) -> Option<&Thought> {
-        self.thought.as_ref()
+        self.thought.as_ref().map(|(_, thought)| thought)
     }
 
     /// What was sensed in the last tick.
@@ -246,6 +266,14 @@ impl Runtime {
         Ok(self.mind.warm_up(self.dof)?)
     }
 
+    /// Ends a lockstep run's recording; `None` where nothing is recorded.
+    ///
+    /// # Errors
+    /// [`RecordError`] if writing failed at any time.
+    pub fn finish_recording(&mut self) -> Result<Option<RecorderReport>, RecordError> {
+        self.recording.take().map(Recording::finish).transpose()
+    }
+
     /// How the run stands.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -284,6 +312,6 @@ pub(crate) fn tick_record(command: &Command) -> TickRecord {
         action_age_ns: age_ns,
         observation_to_command_ns: age_ns.filter(|_| command.first),
         commanded: command.joints.is_some(),
-        limited: command.limited,
+        limited: command.acted.any(),
     }
 }

@@ -16,6 +16,7 @@ use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Link, LinkError, Message, Sample, Subscription, SubscriptionStats};
 use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::observation::{Camera, Observation, Tactile, ToolPose};
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::Playing;
 use crate::config::{Config, MAX_CAMERAS, MAX_PADS, SenseConfig};
@@ -56,6 +57,15 @@ impl SenseCounts {
     }
 }
 
+/// Which message of a sense was looked at last, and what it led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Number of the newest message looked at, as in [`Sample::arrival`]; 0 for none.
+    pub arrival: u64,
+    /// Stamp of the newest good one, ns; 0 for none.
+    pub stamp_ns: u64,
+}
+
 /// Counters of one topic: what the link saw and what the senses made of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TopicStats {
@@ -81,6 +91,8 @@ pub struct Body {
 /// One moment of all senses. Cloning it copies references, not images.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Number of the tick that took it, from 1; 0 outside of a loop.
+    pub tick: u64,
     /// When it was taken, ns.
     pub now_ns: u64,
     /// The arm's state, if ever seen.
@@ -110,6 +122,7 @@ impl Snapshot {
     #[must_use]
     pub fn nothing() -> Self {
         Self {
+            tick: 0,
             now_ns: 0,
             body: None,
             health: Err(SenseFault::NeverSeen { which: SenseId::Joints }),
@@ -228,6 +241,13 @@ impl<M: Message, T> Sense<M, T> {
         Ok(())
     }
 
+    fn seen(&self) -> Seen {
+        Seen {
+            arrival: self.examined.as_ref().map_or(0, |sample| sample.arrival),
+            stamp_ns: self.accepted.as_ref().map_or(0, |(_, stamp_ns, _)| *stamp_ns),
+        }
+    }
+
     fn stats(&self) -> TopicStats {
         TopicStats { sense: self.counts, link: self.subscription.stats() }
     }
@@ -327,6 +347,20 @@ impl Senses {
             .chain(self.pads.iter().map(Sense::stats));
         for (entry, stats) in all.iter_mut().zip(stats) {
             *entry = stats;
+        }
+        all
+    }
+
+    /// Which message of every sense was looked at last, in the order of [`Senses::names`]; unused entries
+    /// are zero.
+    #[must_use]
+    pub fn seen(&self) -> [Seen; MAX_SENSES] {
+        let mut all = [Seen::default(); MAX_SENSES];
+        let seen = std::iter::once(self.joints.seen())
+            .chain(self.cameras.iter().map(Sense::seen))
+            .chain(self.pads.iter().map(Sense::seen));
+        for (entry, seen) in all.iter_mut().zip(seen) {
+            *entry = seen;
         }
         all
     }

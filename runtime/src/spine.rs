@@ -1,6 +1,8 @@
 //! The spine: senses, safety and reflex of one robot as one fixed-rate step, and the messages that
 //! carry its commands. It belongs to one thread; time comes in as an argument.
 
+use std::sync::Arc;
+
 use reflexarc_drivers::msg::{BoolMsg, Duration, Header, JointTrajectory, JointTrajectoryPoint};
 use reflexarc_drivers::topic::{Qos, Topic, Topics};
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
@@ -8,6 +10,7 @@ use reflexarc_kinematics::Chain;
 
 use crate::chunk::PlayStats;
 use crate::config::Config;
+use crate::journal::{Call, Calls, Inputs, Journal, Tick};
 use crate::mind::Thought;
 use crate::modes::{Mode, StopCause};
 use crate::reflex::{Command, Intent, Reflex};
@@ -27,6 +30,10 @@ pub struct Spine {
     reset: QueueSubscription<BoolMsg>,
     estops_lost: u64,
     resets_refused: u64,
+    inputs: Inputs,
+    /// What was called since the last tick.
+    calls: Calls,
+    journal: Option<Arc<Journal>>,
 }
 
 /// The topic `reset`: true unlatches a stop whose cause is gone.
@@ -54,27 +61,39 @@ impl Spine {
             reset: link.subscribe_queue(&reset_topic(topics), EVENTS)?,
             estops_lost: 0,
             resets_refused: 0,
+            inputs: Inputs::default(),
+            calls: Calls::default(),
+            journal: None,
         })
     }
 
     /// First half of a tick: reads the senses.
     pub fn sense(&mut self, now_ns: u64) -> Snapshot {
         let mut snapshot = self.senses.read(now_ns);
+        self.inputs.tick += 1;
+        snapshot.tick = self.inputs.tick;
         snapshot.playing = self.reflex.playing(snapshot.observation_ns);
         snapshot.heard = self.reflex.heard();
         snapshot
     }
 
-    /// Second half of a tick: takes events, then acts on the snapshot and the newest thought.
-    /// Never blocks; does not allocate.
-    pub fn act(&mut self, now_ns: u64, snapshot: &Snapshot, thought: Option<&Thought>) -> Command {
+    /// Leaves every tick in `journal` from now on.
+    pub fn record_into(&mut self, journal: Arc<Journal>) {
+        self.journal = Some(journal);
+    }
+
+    /// Second half of a tick: takes events, then acts on the snapshot and on the newest thought, which comes
+    /// with its number. Never blocks; does not allocate.
+    pub fn act(&mut self, now_ns: u64, snapshot: &Snapshot, thought: Option<(u64, &Thought)>) -> Command {
         // Stops first: one that arrives together with an enable wins.
         let mut released = false;
         while let Some(sample) = self.enable.try_recv() {
             self.safety.on_enable(sample.value.data, now_ns);
+            self.inputs.events.enable = sample.arrival;
         }
         while let Some(sample) = self.estop.try_recv() {
             self.safety.on_estop(sample.value.data, now_ns);
+            self.inputs.events.estop = sample.arrival;
         }
         // A stop that was lost to a full queue counts as a stop.
         let lost = self.estop.stats().overwritten_unread;
@@ -84,17 +103,26 @@ impl Spine {
         }
         while let Some(sample) = self.reset.try_recv() {
             released |= sample.value.data;
+            self.inputs.events.reset = sample.arrival;
         }
         if released && self.safety.reset(now_ns).is_err() {
             self.resets_refused += 1;
         }
+        self.inputs.seen = self.senses.seen();
+        self.inputs.calls = std::mem::take(&mut self.calls);
         let gate = self.safety.gate(now_ns);
-        let intent = thought.map_or(Intent::Nothing, Thought::intent);
-        self.reflex.tick(now_ns, snapshot, gate, intent)
+        let (number, intent) =
+            thought.map_or((0, Intent::Nothing), |(number, thought)| (number, thought.intent()));
+        let command = self.reflex.tick(now_ns, snapshot, gate, intent);
+        if let Some(journal) = &self.journal {
+            journal.tick(Tick { inputs: self.inputs, thought: number, command });
+        }
+        command
     }
 
     /// Latches a stop, as the `estop` topic would.
     pub fn stop(&mut self, cause: StopCause) {
+        self.calls.add(Call::Stop(cause));
         self.safety.stop(cause);
     }
 
@@ -103,12 +131,20 @@ impl Spine {
     /// # Errors
     /// [`ResetRefused`] if nothing is latched or the cause lasts.
     pub fn reset(&mut self, now_ns: u64) -> Result<(), ResetRefused> {
+        self.calls.add(Call::Reset { now_ns });
         self.safety.reset(now_ns)
     }
 
     /// Gives one enable, as the `enable` topic would.
     pub fn enable(&mut self, now_ns: u64) {
+        self.calls.add(Call::Enable { now_ns });
         self.safety.on_enable(true, now_ns);
+    }
+
+    /// What the last tick took from outside: with the payloads themselves, all that it depends on.
+    #[must_use]
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
     }
 
     /// The mode of the last tick.

@@ -28,6 +28,9 @@ pub struct Sample<M> {
     pub source_ns: u64,
     /// When it arrived, by this link's clock.
     pub received_ns: u64,
+    /// Its number among all payloads that came to this subscription, from 1, unreadable and repeated ones
+    /// included; the same as in [`super::TapRecord::arrival`].
+    pub arrival: u64,
 }
 
 impl<M> Sample<M> {
@@ -113,6 +116,13 @@ impl<M> Store<M> {
     }
 }
 
+/// What must be known to take the next payload.
+#[derive(Default)]
+struct Intake {
+    tracker: Tracker,
+    arrivals: u64,
+}
+
 /// The transport's side of a subscription.
 struct Inbox<M> {
     topic: TopicInfo,
@@ -123,7 +133,7 @@ struct Inbox<M> {
     tap_id: u64,
     /// Held while a payload is taken, so that two threads of the transport cannot swap two messages.
     /// Readers never take it.
-    tracker: Mutex<Tracker>,
+    intake: Mutex<Intake>,
     counters: Counters,
     last_error: Mutex<Option<String>>,
     store: Store<M>,
@@ -139,14 +149,16 @@ impl<M: Message> Inbox<M> {
 impl<M: Message> Sink for Inbox<M> {
     fn deliver(&self, payload: &[u8], attachment: Option<&[u8]>) {
         let received_ns = self.clock.now_ns();
-        let attachment = Attachment::decode(attachment);
-        self.taps.received(&self.topic, self.tap_id, received_ns, attachment.ok(), payload);
-        let Attachment { sequence, source_ns, gid } = match attachment {
+        let mut intake = lock(&self.intake);
+        intake.arrivals += 1;
+        let arrival = intake.arrivals;
+        // Within the lock, so that taps see payloads in the order in which they are taken.
+        self.taps.received(&self.topic, self.tap_id, arrival, received_ns, attachment, payload);
+        let Attachment { sequence, source_ns, gid } = match Attachment::decode(attachment) {
             Ok(attachment) => attachment,
             Err(error) => return self.malformed(&error),
         };
-        let mut tracker = lock(&self.tracker);
-        match tracker.track(gid, sequence) {
+        match intake.tracker.track(gid, sequence) {
             Verdict::New { lost } => add(&self.counters.gaps, lost),
             Verdict::Duplicate => return add(&self.counters.duplicates, 1),
             Verdict::Reordered => {
@@ -160,10 +172,10 @@ impl<M: Message> Sink for Inbox<M> {
             Ok(value) => value,
             Err(error) => return self.malformed(&error),
         };
-        let lost = self.store.keep(Arc::new(Sample { value, sequence, source_ns, received_ns }));
+        let lost = self.store.keep(Arc::new(Sample { value, sequence, source_ns, received_ns, arrival }));
         add(&self.counters.received, 1);
         add(&self.counters.overwritten_unread, lost);
-        drop(tracker);
+        drop(intake);
     }
 }
 
@@ -185,7 +197,7 @@ impl<M: Message> Feed<M> {
             clock: shared.clock.clone(),
             taps: Arc::clone(&shared.taps),
             tap_id,
-            tracker: Mutex::default(),
+            intake: Mutex::default(),
             counters: Counters::default(),
             last_error: Mutex::default(),
             store,

@@ -3,6 +3,7 @@
 mod bench;
 mod inspect;
 mod quantize;
+mod replay;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,10 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_PROBLEM: u8 = 1;
 /// The policy said that the instruction cannot be carried out.
 pub const EXIT_INFEASIBLE: u8 = 3;
+/// A replay came out otherwise than the recording.
+pub const EXIT_DIFFERS: u8 = 4;
+/// A replay is the same as far as it goes, but the recording has a gap.
+pub const EXIT_INCOMPLETE: u8 = 5;
 
 const ABOUT: &str = "Runs a vision-language-action policy on a robot: cameras, touch and joints in, \
 limited joint commands out, sixty decisions a second.";
@@ -42,7 +47,8 @@ Examples:
         --instruction \"pick up the red mug\" --seconds 30 --record run.mcap
 
 Exit codes: 0 ended as asked (also after SIGINT or SIGTERM, once the arm is at rest),
-1 a problem that is said on stderr, 2 wrong arguments, 3 the policy says it cannot be done.
+1 a problem that is said on stderr, 2 wrong arguments, 3 the policy says it cannot be done,
+4 a replay differs, 5 a replay is the same as far as an incomplete recording goes.
 
 The stop in this program is not a safety function: wire a hardware emergency stop as well.";
 
@@ -76,6 +82,9 @@ is not there.
 Example:
   reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
     Check(Common),
+    /// Run a recording again, compare bit for bit, and tell why the robot did what it did.
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::ReplayArgs),
     /// Describe a LeRobot checkpoint: cameras, sizes, arithmetic, memory, problems.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
@@ -113,6 +122,9 @@ struct RunArgs {
     /// Record everything sent and received into this MCAP file; overrides record.path.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// At the first failure, write the last half minute into this MCAP file; overrides record.black_box.
+    #[arg(long, value_name = "FILE")]
+    black_box: Option<PathBuf>,
     /// End after this many seconds; otherwise when the task is done or a signal comes.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
@@ -211,6 +223,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run(args),
             Command::Check(common) => check(common),
+            Command::Replay(args) => replay::replay(&args),
             Command::Inspect(args) => inspect::inspect(&args),
             Command::Quantize(args) => quantize::quantize(args),
             Command::Verify(args) => verify::verify(&args),
@@ -268,6 +281,7 @@ fn run(args: RunArgs) -> Result<u8> {
     config.link.listen.extend(args.listen);
     config.link.connect.extend(args.connect);
     config.record.path = args.record.or(config.record.path);
+    config.record.black_box = args.black_box.or(config.record.black_box);
     config.validate()?;
     let limit_s = args.seconds;
     if limit_s.is_some_and(|s| !(s > 0.0 && s.is_finite())) {
@@ -334,7 +348,7 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
-        for name in ["run", "check", "inspect", "verify", "quantize", "bench"] {
+        for name in ["run", "check", "replay", "inspect", "verify", "quantize", "bench"] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example:"), "{name} lacks an example");

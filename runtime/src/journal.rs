@@ -1,0 +1,377 @@
+//! The journal: what a run took from outside tick by tick, and what came of it. Together with the recorded
+//! payloads it is all that the loop depends on, so that [`crate::replay`] can run it again.
+//!
+//! In real time these are the things that no second run would repeat: the clock's readings, which payloads
+//! had arrived when a tick looked, which thought was in force, which snapshot a thought was about, and what
+//! the program called. Payloads are named by their number of arrival ([`reflexarc_drivers::Sample::arrival`]),
+//! snapshots by their tick, thoughts by their own number.
+//!
+//! The reflex pushes one `Copy` value per tick into a lock-free queue: no allocation, no lock, no text. What
+//! does not fit is dropped and counted; the recorder's thread does the rest.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+use reflexarc_vla_model::chunk::ActionChunk;
+use reflexarc_vla_model::decision::Decision;
+use reflexarc_vla_model::policy::{Output, PolicyError};
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::audit::Refusal;
+use crate::modes::StopCause;
+use crate::reflex::Command;
+use crate::senses::{MAX_SENSES, Seen};
+
+/// Ticks that may wait for the recorder: eight seconds at 240 per second.
+const WAITING_TICKS: usize = 2048;
+/// Thoughts that may wait for the recorder.
+const WAITING_THOUGHTS: usize = 512;
+/// Calls that one tick remembers.
+const MAX_CALLS: usize = 6;
+
+/// Something that the program asked of the spine, between two ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// [`crate::spine::Spine::stop`].
+    Stop(StopCause),
+    /// [`crate::spine::Spine::reset`].
+    Reset {
+        /// Its argument, ns.
+        now_ns: u64,
+    },
+    /// [`crate::spine::Spine::enable`].
+    Enable {
+        /// Its argument, ns.
+        now_ns: u64,
+    },
+}
+
+/// The first few calls since the last tick, in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    calls: [Option<Call>; MAX_CALLS],
+    /// Calls beyond those: the tick cannot be run again.
+    lost: u32,
+}
+
+impl Calls {
+    /// Adds one. A call like the one before adds nothing: each of them does the same twice as once.
+    pub fn add(&mut self, call: Call) {
+        match self.calls.iter().position(Option::is_none) {
+            Some(place) if place > 0 && self.calls[place - 1] == Some(call) => {}
+            Some(place) => self.calls[place] = Some(call),
+            None => self.lost = self.lost.saturating_add(1),
+        }
+    }
+
+    /// The calls, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Call> + '_ {
+        self.calls.iter().flatten().copied()
+    }
+
+    /// How many calls did not fit.
+    #[must_use]
+    pub fn lost(&self) -> u32 {
+        self.lost
+    }
+}
+
+impl Serialize for Calls {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let calls: Vec<Call> = self.iter().collect();
+        (calls, self.lost).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Calls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (list, lost) = <(Vec<Call>, u32)>::deserialize(deserializer)?;
+        let mut calls = [None; MAX_CALLS];
+        if list.len() > calls.len() {
+            return Err(D::Error::invalid_length(list.len(), &format!("at most {MAX_CALLS} calls").as_str()));
+        }
+        for (place, call) in calls.iter_mut().zip(list) {
+            *place = Some(call);
+        }
+        Ok(Self { calls, lost })
+    }
+}
+
+/// Number of arrival of the last message that was taken from each topic of events; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// `estop`.
+    pub estop: u64,
+    /// `enable`.
+    pub enable: u64,
+    /// `reset`.
+    pub reset: u64,
+}
+
+/// What one tick took from outside, beside its time and its thought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Number of the tick, from 1.
+    pub tick: u64,
+    /// The newest message of each sense that was looked at, in the order of [`crate::senses::Senses::names`].
+    #[serde(with = "used_senses")]
+    pub seen: [Seen; MAX_SENSES],
+    /// The newest event of each kind that was taken.
+    pub events: Events,
+    /// What the program called before.
+    pub calls: Calls,
+}
+
+/// One tick: inputs and result.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// What it took from outside.
+    pub inputs: Inputs,
+    /// Number of the thought in force; 0 for none.
+    pub thought: u64,
+    /// What came of it; its stamp is the tick's time.
+    pub command: Command,
+}
+
+/// What a policy said, before any audit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// A decision.
+    Goals(Decision),
+    /// A chunk of actions.
+    Chunk(ActionChunk),
+    /// Why there was neither.
+    Error(String),
+}
+
+impl Said {
+    /// The tokens as text; empty where there are none.
+    #[must_use]
+    pub fn tokens(&self) -> String {
+        match self {
+            Self::Goals(decision) => {
+                decision.tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            }
+            Self::Chunk(_) | Self::Error(_) => String::new(),
+        }
+    }
+}
+
+impl From<&Result<Output, PolicyError>> for Said {
+    fn from(said: &Result<Output, PolicyError>) -> Self {
+        match said {
+            Ok(Output::Goals(decision)) => Self::Goals(decision.clone()),
+            Ok(Output::Chunk(chunk)) => Self::Chunk(chunk.clone()),
+            Err(error) => Self::Error(error.to_string()),
+        }
+    }
+}
+
+/// One thought: inputs, what the policy said, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThoughtEntry {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The tick whose snapshot it is about.
+    pub tick: u64,
+    /// When the policy was asked, ns.
+    pub now_ns: u64,
+    /// The instruction in force.
+    pub instruction: String,
+    /// Number of arrival of the last message taken from `instruction`; 0 for none.
+    pub instructions: u64,
+    /// The last instruction that the program itself gave since the last thought, if it gave one.
+    pub told: Option<String>,
+    /// The tokens as text, for people.
+    pub tokens: String,
+    /// What the policy said.
+    pub said: Said,
+    /// Why the audit refused it, if it did.
+    pub refused: Option<Refusal>,
+    /// The number under which the reflex knows a chunk.
+    pub chunk: Option<u64>,
+    /// How long the policy took, ns; differs from run to run.
+    pub model_ns: u64,
+    /// How long the audit took, ns; differs from run to run.
+    pub audit_ns: u64,
+}
+
+/// What the loop's threads leave for the recorder.
+pub struct Journal {
+    ticks: ArrayQueue<Tick>,
+    thoughts: ArrayQueue<ThoughtEntry>,
+    lost_ticks: AtomicU64,
+    lost_thoughts: AtomicU64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            ticks: ArrayQueue::new(WAITING_TICKS),
+            thoughts: ArrayQueue::new(WAITING_THOUGHTS),
+            lost_ticks: AtomicU64::new(0),
+            lost_thoughts: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Journal {
+    /// Leaves a tick. Constant time; neither blocks nor allocates.
+    pub fn tick(&self, tick: Tick) {
+        if self.ticks.push(tick).is_err() {
+            self.lost_ticks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves a thought. Constant time; never blocks. Must be called before the thought is in force.
+    pub fn thought(&self, entry: ThoughtEntry) {
+        if self.thoughts.push(entry).is_err() {
+            self.lost_thoughts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the oldest tick.
+    #[must_use]
+    pub fn take_tick(&self) -> Option<Tick> {
+        self.ticks.pop()
+    }
+
+    /// Takes the oldest thought.
+    #[must_use]
+    pub fn take_thought(&self) -> Option<ThoughtEntry> {
+        self.thoughts.pop()
+    }
+
+    /// Ticks and thoughts that were dropped because the recorder was too slow.
+    #[must_use]
+    pub fn lost(&self) -> (u64, u64) {
+        (self.lost_ticks.load(Ordering::Relaxed), self.lost_thoughts.load(Ordering::Relaxed))
+    }
+}
+
+/// Joints as a list of exact numbers.
+pub(crate) mod exact_joints {
+    use reflexarc_kinematics::{Joints, MAX_DOF};
+    use reflexarc_vla_model::exact::Exact;
+    use serde::de::{Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(crate) fn serialize<S: Serializer>(joints: &Joints, serializer: S) -> Result<S::Ok, S::Error> {
+        joints.to_vec().write(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Joints, D::Error> {
+        let values = Vec::<f64>::read(deserializer)?;
+        if values.len() > MAX_DOF {
+            return Err(D::Error::invalid_length(
+                values.len(),
+                &format!("at most {MAX_DOF} joints").as_str(),
+            ));
+        }
+        Ok(Joints::from_slice(&values))
+    }
+}
+
+/// The senses without the unused places at the end.
+mod used_senses {
+    use super::{MAX_SENSES, Seen};
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        seen: &[Seen; MAX_SENSES],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let used = seen.iter().rposition(|seen| *seen != Seen::default()).map_or(0, |last| last + 1);
+        seen[..used].serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[Seen; MAX_SENSES], D::Error> {
+        let list = Vec::<Seen>::deserialize(deserializer)?;
+        let mut seen = [Seen::default(); MAX_SENSES];
+        if list.len() > seen.len() {
+            return Err(D::Error::invalid_length(
+                list.len(),
+                &format!("at most {MAX_SENSES} senses").as_str(),
+            ));
+        }
+        for (place, value) in seen.iter_mut().zip(list) {
+            *place = value;
+        }
+        Ok(seen)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::modes::{HoldReason, Mode, SenseFault, SenseId};
+    use crate::reflex::JointCommand;
+    use reflexarc_kinematics::Joints;
+    use reflexarc_kinematics::limit::Acted;
+
+    fn tick() -> Tick {
+        let mut inputs = Inputs { tick: 7, ..Inputs::default() };
+        inputs.seen[2] = Seen { arrival: 5, stamp_ns: u64::MAX };
+        inputs.events.estop = 3;
+        inputs.calls.add(Call::Stop(StopCause::EmergencyStop));
+        inputs.calls.add(Call::Reset { now_ns: 8 });
+        let fault = SenseFault::Stale { which: SenseId::Camera(1), age_ns: 1, limit_ns: 2 };
+        Tick {
+            inputs,
+            thought: 9,
+            command: Command {
+                stamp_ns: 1_763_650_000_123_456_789,
+                mode: Mode::Holding(HoldReason::Sense(fault)),
+                joints: Some(JointCommand {
+                    q: Joints::from_slice(&[0.1 + 0.2, -0.0, f64::NAN]),
+                    qd: Joints::from_slice(&[f64::MIN_POSITIVE, f64::NEG_INFINITY, 5e-324]),
+                    gripper_width_m: 0.08,
+                    gripper_force_n: 1.0 / 3.0,
+                }),
+                acted: Acted { jerk: true, ..Acted::default() },
+                observation_ns: Some(1),
+                first: true,
+            },
+        }
+    }
+
+    #[test]
+    fn a_tick_reads_back_bit_for_bit() {
+        let text = serde_json::to_string(&tick()).unwrap();
+        let read: Tick = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        assert_eq!(read.inputs, tick().inputs);
+        let (q, wanted) = (read.command.joints.unwrap().q, tick().command.joints.unwrap().q);
+        assert!(q.iter().zip(wanted.iter()).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+
+    #[test]
+    fn calls_keep_their_order_and_say_what_did_not_fit() {
+        let mut calls = Calls::default();
+        for now_ns in 0..10 {
+            calls.add(Call::Enable { now_ns });
+            calls.add(Call::Enable { now_ns });
+        }
+        assert_eq!(calls.iter().count(), MAX_CALLS);
+        // Each of the rest was offered twice.
+        assert_eq!(calls.lost(), 2 * (10 - MAX_CALLS as u32));
+        let read: Calls = serde_json::from_str(&serde_json::to_string(&calls).unwrap()).unwrap();
+        assert_eq!(read, calls);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let journal = Journal::default();
+        for _ in 0..WAITING_TICKS + 3 {
+            journal.tick(tick());
+        }
+        assert_eq!(journal.lost(), (3, 0));
+    }
+}
