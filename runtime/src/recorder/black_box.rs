@@ -45,6 +45,7 @@ pub(super) struct BlackBox {
     open_since_ns: Option<u64>,
     newest_ns: u64,
     failed: Option<(u64, String)>,
+    dropped: (u64, u64, u64),
 }
 
 /// Whether a box goes on.
@@ -72,6 +73,7 @@ impl BlackBox {
             open_since_ns: None,
             newest_ns: 0,
             failed: None,
+            dropped: (0, 0, 0),
         }))
     }
 
@@ -91,6 +93,11 @@ impl BlackBox {
             self.failed = Some((tick.command.stamp_ns, tick.command.mode.to_string()));
         }
         self.took(tick.command.stamp_ns, ENTRY_BYTES)
+    }
+
+    /// Takes over what has been dropped so far: payloads, ticks, thoughts.
+    pub(super) fn dropped(&mut self, payloads: u64, ticks: u64, thoughts: u64) {
+        self.dropped = (payloads, ticks, thoughts);
     }
 
     fn took(&mut self, log_ns: u64, bytes: usize) -> Result<(), RecordError> {
@@ -132,6 +139,8 @@ impl BlackBox {
         let mut info = self.info.clone();
         info.0.insert("black_box".into(), format!("frozen at {failed_ns}: {why}"));
         let mut sink = McapSink::create(&self.path, &info)?;
+        let (payloads, ticks, thoughts) = self.dropped;
+        sink.dropped(payloads, ticks, thoughts);
         for part in self.parts.drain(..) {
             let mut reader = file::RecordReader::new(Cursor::new(part.bytes));
             while let Some(message) = reader.next_message() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use mcap::records::{Record, op};
+use mcap::records::{MessageHeader, Record, op};
 use mcap::sans_io::linear_reader::{LinearReadEvent, LinearReader, LinearReaderOptions};
 
 /// No record is longer: a payload is at most eight megabytes.
@@ -112,22 +112,22 @@ impl<R: Read> RecordReader<R> {
 
     /// The next message; `None` at the end, which [`RecordReader::end`] then describes.
     pub fn next_message(&mut self) -> Option<FileMessage<'_>> {
-        let (channel, sequence, log_ns, publish_ns) = loop {
+        let (channel, header) = loop {
             if self.end.is_some() {
                 return None;
             }
             match self.step() {
-                Ok(Some(head)) => break head,
+                Ok(Some(found)) => break found,
                 Ok(None) => {}
                 Err(end) => self.end = Some(end),
             }
         };
+        let MessageHeader { sequence, log_time: log_ns, publish_time: publish_ns, .. } = header;
         Some(FileMessage { channel, sequence, log_ns, publish_ns, data: &self.data })
     }
 
     /// One event of the reader: reads on, remembers what a record declares, or finds a message.
-    #[expect(clippy::type_complexity, reason = "the parts of a message beside its data")]
-    fn step(&mut self) -> Result<Option<(Arc<FileChannel>, u32, u64, u64)>, FileEnd> {
+    fn step(&mut self) -> Result<Option<(Arc<FileChannel>, MessageHeader)>, FileEnd> {
         let broken = |error: mcap::McapError| FileEnd::Broken(error.to_string());
         match self.reader.next_event() {
             None => Err(FileEnd::Whole),

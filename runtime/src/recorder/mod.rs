@@ -211,6 +211,9 @@ impl Recording {
         if let Some(sink) = &mut self.file {
             sink.dropped(payloads, ticks, thoughts);
         }
+        if let Some(held) = &mut self.black_box {
+            held.dropped(payloads, ticks, thoughts);
+        }
     }
 
     fn flush(&mut self) {

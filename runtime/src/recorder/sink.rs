@@ -175,11 +175,21 @@ impl<W: Write + Seek> McapSink<W> {
         self.counters.dropped_thoughts = thoughts;
     }
 
-    /// Copies a message as it is.
+    /// Copies a message as it is, except for another recorder's counters.
     ///
     /// # Errors
     /// [`RecordError::Write`].
     pub(super) fn copy(&mut self, message: &Copied<'_>) -> Result<(), RecordError> {
+        match message.topic {
+            topic if topic == COUNTERS.topic => return Ok(()),
+            topic if topic == ARRIVAL.topic => {}
+            topic if topic == TICK.topic => self.counters.ticks += 1,
+            topic if topic == THOUGHT.topic => self.counters.thoughts += 1,
+            _ => {
+                self.counters.messages += 1;
+                self.payload_bytes += message.data.len() as u64;
+            }
+        }
         let (name, encoding, definition) = message.schema;
         // The writer knows schemas and channels that it has seen.
         let schema = self.writer.add_schema(name, encoding, definition)?;

@@ -14,7 +14,7 @@ use super::wire::Wire;
 use super::{Difference, Gap, Place, ReplayError, ReplayReport};
 use crate::journal::{Call, Journal, Said, ThoughtEntry, Tick};
 use crate::mind::{Mind, Thought};
-use crate::runtime::{RuntimeError, load_chain};
+use crate::runtime::load_chain;
 use crate::senses::Snapshot;
 use crate::spine::{CommandWriter, Spine};
 
@@ -79,7 +79,10 @@ struct Player {
     /// Thoughts that were thought again and may be in force.
     made: BTreeMap<u64, Thought>,
     start_ns: u64,
+    /// Number and time of the last tick, ns.
     last: Option<(u64, u64)>,
+    /// Time of the last thought, ns.
+    last_thought_ns: u64,
     ticks: u64,
     compared: u64,
     ticks_differ: u64,
@@ -128,10 +131,9 @@ impl Player {
             }
         };
         let journal = Arc::new(Journal::default());
-        let runtime = RuntimeError::from;
-        let mut spine = Spine::new(&link, &topics, config, chain.clone()).map_err(runtime)?;
-        let writer = CommandWriter::new(&link, &topics, config, &chain).map_err(runtime)?;
-        let mut mind = Mind::new(&link, &topics, config, chain, policy).map_err(runtime)?;
+        let mut spine = Spine::new(&link, &topics, config, chain.clone())?;
+        let writer = CommandWriter::new(&link, &topics, config, &chain)?;
+        let mut mind = Mind::new(&link, &topics, config, chain, policy)?;
         spine.record_into(Arc::clone(&journal));
         mind.record_into(Arc::clone(&journal));
         Ok(Self {
@@ -151,6 +153,7 @@ impl Player {
             made: BTreeMap::new(),
             start_ns: recorded.span_ns.0,
             last: None,
+            last_thought_ns: 0,
             ticks: 0,
             compared: 0,
             ticks_differ: 0,
@@ -258,6 +261,7 @@ impl Player {
             let thought = self.mind.think(entry.now_ns, &snapshot, 0);
             self.replayed_on_wire();
             self.compared += 1;
+            self.last_thought_ns = entry.now_ns;
             let replayed = self.journal.take_thought();
             let place = match (&thought, replayed) {
                 (Some(_), Some(replayed)) => {
@@ -309,7 +313,8 @@ impl Player {
     }
 
     fn report(self, recorded: &Recorded) -> Result<ReplayReport, ReplayError> {
-        let (wire_same, wire_differ, wire_first) = self.wire.result();
+        let until_ns = self.last.map_or(0, |(_, at_ns)| at_ns);
+        let (wire_same, wire_differ, wire_first) = self.wire.result(until_ns, self.last_thought_ns);
         Ok(ReplayReport {
             ticks: self.ticks,
             thoughts: self.compared,
