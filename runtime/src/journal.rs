@@ -184,14 +184,17 @@ pub struct ThoughtEntry {
     /// Number of arrival of the last message taken from `instruction`; 0 for none.
     pub instructions: u64,
     /// The last instruction that the program itself gave since the last thought, if it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<String>,
     /// The tokens as text, for people.
     pub tokens: String,
     /// What the policy said.
     pub said: Said,
     /// Why the audit refused it, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
     /// The number under which the reflex knows a chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk: Option<u64>,
     /// How long the policy took, ns; differs from run to run.
     pub model_ns: u64,

@@ -57,8 +57,11 @@ fn a_recording_reads_back_and_counts() {
             }
             topic if topic.starts_with("/reflexarc/") => {
                 assert_eq!(encodings, ("jsonschema", "json"));
-                serde_json::from_slice::<serde_json::Value>(&schema.data).unwrap();
-                serde_json::from_slice::<serde_json::Value>(&message.data).unwrap();
+                let described: serde_json::Value = serde_json::from_slice(&schema.data).unwrap();
+                let value: serde_json::Value = serde_json::from_slice(&message.data).unwrap();
+                for key in value.as_object().unwrap().keys() {
+                    assert!(described["properties"].get(key).is_some(), "{topic}: `{key}` is not in the schema");
+                }
             }
             _ => {}
         }
