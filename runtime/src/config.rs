@@ -241,7 +241,8 @@ pub struct RecordConfig {
     pub path: Option<PathBuf>,
     /// Messages waiting for the disk at most; what comes beyond is dropped and counted.
     pub queue: usize,
-    /// The MCAP file into which the last seconds are written at the first failure; absent: they are not kept.
+    /// The folder in which the last seconds are written at the first failure, as `black-box-STAMP.mcap`;
+    /// absent: they are not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub black_box: Option<PathBuf>,
     /// How much is kept for that, s.

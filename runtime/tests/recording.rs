@@ -60,7 +60,10 @@ fn a_recording_reads_back_and_counts() {
                 let described: serde_json::Value = serde_json::from_slice(&schema.data).unwrap();
                 let value: serde_json::Value = serde_json::from_slice(&message.data).unwrap();
                 for key in value.as_object().unwrap().keys() {
-                    assert!(described["properties"].get(key).is_some(), "{topic}: `{key}` is not in the schema");
+                    assert!(
+                        described["properties"].get(key).is_some(),
+                        "{topic}: `{key}` is not in the schema"
+                    );
                 }
             }
             _ => {}

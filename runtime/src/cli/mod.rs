@@ -122,9 +122,13 @@ struct RunArgs {
     /// Record everything sent and received into this MCAP file; overrides record.path.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// At the first failure, write the last half minute into this MCAP file; overrides record.black_box.
-    #[arg(long, value_name = "FILE")]
+    /// Where to write the last half minute at the first failure, as black-box-STAMP.mcap; overrides
+    /// record.black_box [default: the current folder].
+    #[arg(long, value_name = "FOLDER")]
     black_box: Option<PathBuf>,
+    /// Keep no black box.
+    #[arg(long, conflicts_with = "black_box")]
+    no_black_box: bool,
     /// End after this many seconds; otherwise when the task is done or a signal comes.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
@@ -281,7 +285,8 @@ fn run(args: RunArgs) -> Result<u8> {
     config.link.listen.extend(args.listen);
     config.link.connect.extend(args.connect);
     config.record.path = args.record.or(config.record.path);
-    config.record.black_box = args.black_box.or(config.record.black_box);
+    let black_box = args.black_box.or(config.record.black_box).unwrap_or_else(|| ".".into());
+    config.record.black_box = (!args.no_black_box).then_some(black_box);
     config.validate()?;
     let limit_s = args.seconds;
     if limit_s.is_some_and(|s| !(s > 0.0 && s.is_finite())) {

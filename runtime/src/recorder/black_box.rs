@@ -34,7 +34,7 @@ struct Part {
 
 /// The last seconds of a run.
 pub(super) struct BlackBox {
-    path: PathBuf,
+    folder: PathBuf,
     info: RunInfo,
     keep_ns: u64,
     max_bytes: usize,
@@ -58,11 +58,11 @@ pub(super) enum Frozen {
 }
 
 impl BlackBox {
-    /// An empty box; `None` if the configuration names no file for it.
+    /// An empty box; `None` if the configuration names no folder for it.
     pub(super) fn new(config: &RecordConfig, info: &RunInfo) -> Result<Option<Self>, RecordError> {
-        let Some(path) = config.black_box.clone() else { return Ok(None) };
+        let Some(folder) = config.black_box.clone() else { return Ok(None) };
         Ok(Some(Self {
-            path,
+            folder,
             info: info.clone(),
             keep_ns: config.black_box_s.saturating_mul(1_000_000_000),
             max_bytes: config.black_box_mb.saturating_mul(1 << 20),
@@ -138,7 +138,9 @@ impl BlackBox {
         self.close_part()?;
         let mut info = self.info.clone();
         info.0.insert("black_box".into(), format!("frozen at {failed_ns}: {why}"));
-        let mut sink = McapSink::create(&self.path, &info)?;
+        // With the stamp in its name, so that the next run's failure does not overwrite this one.
+        let path = self.folder.join(format!("black-box-{failed_ns}.mcap"));
+        let mut sink = McapSink::create(&path, &info)?;
         let (payloads, ticks, thoughts) = self.dropped;
         sink.dropped(payloads, ticks, thoughts);
         for part in self.parts.drain(..) {
@@ -158,7 +160,7 @@ impl BlackBox {
             }
         }
         sink.finish()?;
-        Ok(Frozen::Written(self.path.clone()))
+        Ok(Frozen::Written(path))
     }
 
     /// Memory that is held, bytes.
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn memory_and_time_are_bounded() {
         let config = RecordConfig {
-            black_box: Some("never.mcap".into()),
+            black_box: Some("never".into()),
             black_box_s: 5,
             black_box_mb: 16,
             ..RecordConfig::default()
