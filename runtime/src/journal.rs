@@ -6,15 +6,16 @@
 //! the program called. Payloads are named by their number of arrival ([`reflexarc_drivers::Sample::arrival`]),
 //! snapshots by their tick, thoughts by their own number.
 //!
-//! The reflex pushes one `Copy` value per tick into a lock-free queue: no allocation, no lock, no text. What
-//! does not fit is dropped and counted; the recorder's thread does the rest.
+//! The reflex leaves one `Copy` value per tick in a wait-free ring: no allocation, no lock, no text. What does
+//! not fit is dropped and counted; the recorder's thread does the rest.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam::queue::ArrayQueue;
 use reflexarc_vla_model::chunk::ActionChunk;
 use reflexarc_vla_model::decision::Decision;
 use reflexarc_vla_model::policy::{Output, PolicyError};
+use rtrb::{Consumer, Producer, RingBuffer};
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -202,57 +203,69 @@ pub struct ThoughtEntry {
     pub audit_ns: u64,
 }
 
-/// What the loop's threads leave for the recorder.
+/// The loop's end of one kind of entry.
+pub struct Leaver<T> {
+    ring: Producer<T>,
+    lost: Arc<AtomicU64>,
+}
+
+impl<T> Leaver<T> {
+    /// Leaves an entry for the recorder; what does not fit is dropped and counted. Wait-free, and allocates
+    /// nothing. A thought must be left before it comes into force.
+    pub fn leave(&mut self, entry: T) {
+        if self.ring.push(entry).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The recorder's end of one kind of entry.
+pub struct Taker<T> {
+    ring: Consumer<T>,
+    lost: Arc<AtomicU64>,
+}
+
+impl<T> Taker<T> {
+    /// The oldest entry that waits.
+    pub fn take(&mut self) -> Option<T> {
+        self.ring.pop().ok()
+    }
+
+    /// Entries that were dropped because the recorder was too slow.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// The recorder's end of a journal.
 pub struct Journal {
-    ticks: ArrayQueue<Tick>,
-    thoughts: ArrayQueue<ThoughtEntry>,
-    lost_ticks: AtomicU64,
-    lost_thoughts: AtomicU64,
+    /// From the spine.
+    pub ticks: Taker<Tick>,
+    /// From the mind.
+    pub thoughts: Taker<ThoughtEntry>,
 }
 
-impl Default for Journal {
-    fn default() -> Self {
-        Self {
-            ticks: ArrayQueue::new(WAITING_TICKS),
-            thoughts: ArrayQueue::new(WAITING_THOUGHTS),
-            lost_ticks: AtomicU64::new(0),
-            lost_thoughts: AtomicU64::new(0),
-        }
-    }
+/// The loop's ends of a journal.
+pub struct JournalEnds {
+    /// For the spine.
+    pub ticks: Leaver<Tick>,
+    /// For the mind.
+    pub thoughts: Leaver<ThoughtEntry>,
 }
 
-impl Journal {
-    /// Leaves a tick. Constant time; neither blocks nor allocates.
-    pub fn tick(&self, tick: Tick) {
-        if self.ticks.push(tick).is_err() {
-            self.lost_ticks.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+/// A journal, and what the loop writes it with.
+#[must_use]
+pub fn journal() -> (Journal, JournalEnds) {
+    let (tick_leaver, ticks) = ring(WAITING_TICKS);
+    let (thought_leaver, thoughts) = ring(WAITING_THOUGHTS);
+    (Journal { ticks, thoughts }, JournalEnds { ticks: tick_leaver, thoughts: thought_leaver })
+}
 
-    /// Leaves a thought. Constant time; never blocks. Must be called before the thought is in force.
-    pub fn thought(&self, entry: ThoughtEntry) {
-        if self.thoughts.push(entry).is_err() {
-            self.lost_thoughts.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes the oldest tick.
-    #[must_use]
-    pub fn take_tick(&self) -> Option<Tick> {
-        self.ticks.pop()
-    }
-
-    /// Takes the oldest thought.
-    #[must_use]
-    pub fn take_thought(&self) -> Option<ThoughtEntry> {
-        self.thoughts.pop()
-    }
-
-    /// Ticks and thoughts that were dropped because the recorder was too slow.
-    #[must_use]
-    pub fn lost(&self) -> (u64, u64) {
-        (self.lost_ticks.load(Ordering::Relaxed), self.lost_thoughts.load(Ordering::Relaxed))
-    }
+fn ring<T>(capacity: usize) -> (Leaver<T>, Taker<T>) {
+    let (writer, reader) = RingBuffer::new(capacity);
+    let lost = Arc::new(AtomicU64::new(0));
+    (Leaver { ring: writer, lost: Arc::clone(&lost) }, Taker { ring: reader, lost })
 }
 
 /// Joints as a list of exact numbers.
@@ -371,10 +384,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted() {
-        let journal = Journal::default();
+        let (mut journal, mut ends) = journal();
         for _ in 0..WAITING_TICKS + 3 {
-            journal.tick(tick());
+            ends.ticks.leave(tick());
         }
-        assert_eq!(journal.lost(), (3, 0));
+        assert_eq!((journal.ticks.lost(), journal.thoughts.lost()), (3, 0));
+        let kept = std::iter::from_fn(|| journal.ticks.take()).count();
+        assert_eq!(kept, WAITING_TICKS);
     }
 }

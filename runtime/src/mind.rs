@@ -19,7 +19,7 @@ use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
-use crate::journal::{Journal, Said, ThoughtEntry};
+use crate::journal::{Leaver, Said, ThoughtEntry};
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
 use crate::senses::Snapshot;
@@ -93,7 +93,7 @@ pub struct Mind {
     instructed: u64,
     /// What the program itself said last since the last thought; kept for the journal.
     told: Option<String>,
-    journal: Option<Arc<Journal>>,
+    journal: Option<Leaver<ThoughtEntry>>,
 }
 
 impl Mind {
@@ -146,7 +146,7 @@ impl Mind {
     }
 
     /// Leaves every thought in `journal` from now on.
-    pub fn record_into(&mut self, journal: Arc<Journal>) {
+    pub fn record_into(&mut self, journal: Leaver<ThoughtEntry>) {
         self.journal = Some(journal);
     }
 
@@ -259,8 +259,8 @@ impl Mind {
             }
         };
         self.decisions += 1;
-        if let (Some(journal), Some(said)) = (&self.journal, said) {
-            journal.thought(ThoughtEntry {
+        if let (Some(journal), Some(said)) = (&mut self.journal, said) {
+            journal.leave(ThoughtEntry {
                 number: self.decisions,
                 tick: snapshot.tick,
                 now_ns,

@@ -14,6 +14,7 @@ use reflexarc_kinematics::{ARM7_URDF, Chain, UrdfError};
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 
 use crate::config::{Config, ConfigError};
+use crate::journal::JournalEnds;
 use crate::ledger::{Ledger, TickRecord};
 use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause};
@@ -130,14 +131,14 @@ impl Runtime {
         let topics = Topics::new(&config.link.namespace);
         let info = RunInfo::new(&config, policy.name());
         // Before any subscription, so that the first payload is in it.
-        let recording = Recording::begin(&config.record, &link, &info)?;
+        let (recording, journal) = Recording::begin(&config.record, &link, &info)?.unzip();
         let mut spine = Spine::new(&link, &topics, &config, chain.clone())?;
         let writer = CommandWriter::new(&link, &topics, &config, &chain)?;
         let dof = chain.dof();
         let mut mind = Mind::new(&link, &topics, &config, chain, policy)?;
-        if let Some(recording) = &recording {
-            spine.record_into(recording.journal());
-            mind.record_into(recording.journal());
+        if let Some(JournalEnds { ticks, thoughts }) = journal {
+            spine.record_into(ticks);
+            mind.record_into(thoughts);
         }
         Ok(Self {
             dof,

@@ -1,8 +1,6 @@
 //! The spine: senses, safety and reflex of one robot as one fixed-rate step, and the messages that
 //! carry its commands. It belongs to one thread; time comes in as an argument.
 
-use std::sync::Arc;
-
 use reflexarc_drivers::msg::{BoolMsg, Duration, Header, JointTrajectory, JointTrajectoryPoint};
 use reflexarc_drivers::topic::{Qos, Topic, Topics};
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
@@ -10,7 +8,7 @@ use reflexarc_kinematics::Chain;
 
 use crate::chunk::PlayStats;
 use crate::config::Config;
-use crate::journal::{Call, Calls, Inputs, Journal, Tick};
+use crate::journal::{Call, Calls, Inputs, Leaver, Tick};
 use crate::mind::Thought;
 use crate::modes::{Mode, StopCause};
 use crate::reflex::{Command, Intent, Reflex};
@@ -33,7 +31,7 @@ pub struct Spine {
     inputs: Inputs,
     /// What was called since the last tick.
     calls: Calls,
-    journal: Option<Arc<Journal>>,
+    journal: Option<Leaver<Tick>>,
 }
 
 /// The topic `reset`: true unlatches a stop whose cause is gone.
@@ -78,7 +76,7 @@ impl Spine {
     }
 
     /// Leaves every tick in `journal` from now on.
-    pub fn record_into(&mut self, journal: Arc<Journal>) {
+    pub fn record_into(&mut self, journal: Leaver<Tick>) {
         self.journal = Some(journal);
     }
 
@@ -114,8 +112,8 @@ impl Spine {
         let (number, intent) =
             thought.map_or((0, Intent::Nothing), |(number, thought)| (number, thought.intent()));
         let command = self.reflex.tick(now_ns, snapshot, gate, intent);
-        if let Some(journal) = &self.journal {
-            journal.tick(Tick { inputs: self.inputs, thought: number, command });
+        if let Some(journal) = &mut self.journal {
+            journal.leave(Tick { inputs: self.inputs, thought: number, command });
         }
         command
     }

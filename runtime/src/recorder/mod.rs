@@ -39,7 +39,7 @@ pub use info::{RUN_METADATA, RunInfo, file_sha256};
 pub use sink::McapSink;
 
 use crate::config::RecordConfig;
-use crate::journal::{Journal, ThoughtEntry, Tick};
+use crate::journal::{Journal, JournalEnds, ThoughtEntry, Tick, journal};
 use black_box::{BlackBox, Frozen};
 
 /// How often the thread empties the queues.
@@ -100,7 +100,7 @@ pub struct RecorderReport {
 /// A recording that is drained by whoever holds it: each tick in lockstep, a [`Recorder`] in real time.
 pub struct Recording {
     tap: Tap,
-    journal: Arc<Journal>,
+    journal: Journal,
     file: Option<McapSink<BufWriter<File>>>,
     black_box: Option<BlackBox>,
     /// What a black box, done or not, has become.
@@ -112,43 +112,43 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Begins a recording of everything that `link` sends and receives from now on; `None` if `config` asks
-    /// for none. What subscriptions made before this have received already will be missing.
+    /// Begins a recording of everything that `link` sends and receives from now on, and gives the ends of the
+    /// journal that the loop is to write; `None` if `config` asks for none. What subscriptions made before this have received already will be missing.
     ///
     /// # Errors
     /// [`RecordError`] if the file cannot be made.
-    pub fn begin(config: &RecordConfig, link: &Link, info: &RunInfo) -> Result<Option<Self>, RecordError> {
+    pub fn begin(
+        config: &RecordConfig,
+        link: &Link,
+        info: &RunInfo,
+    ) -> Result<Option<(Self, JournalEnds)>, RecordError> {
         let file = config.path.as_deref().map(|path| McapSink::create(path, info)).transpose()?;
         let black_box = BlackBox::new(config, info)?;
         if file.is_none() && black_box.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self {
+        let (journal, ends) = journal();
+        let recording = Self {
             tap: link.tap(config.queue),
-            journal: Arc::default(),
+            journal,
             file,
             black_box,
             frozen: None,
             error: None,
             ticks: Vec::new(),
             thoughts: Vec::new(),
-        }))
-    }
-
-    /// Where the loop leaves its ticks and thoughts.
-    #[must_use]
-    pub fn journal(&self) -> Arc<Journal> {
-        Arc::clone(&self.journal)
+        };
+        Ok(Some((recording, ends)))
     }
 
     /// Writes all that waits. Errors are kept for [`Recording::finish`].
     pub fn drain(&mut self) {
         // Results are taken before what they depend on, and written after it: a tick is in the file only
         // behind the payloads and the thought that it used. Each of them was there before the tick was.
-        while let Some(tick) = self.journal.take_tick() {
+        while let Some(tick) = self.journal.ticks.take() {
             self.ticks.push(tick);
         }
-        while let Some(entry) = self.journal.take_thought() {
+        while let Some(entry) = self.journal.thoughts.take() {
             self.thoughts.push(entry);
         }
         // Only what waits now: a link that goes on sending must not keep the ticks from the disk.
@@ -206,7 +206,7 @@ impl Recording {
     }
 
     fn count_dropped(&mut self) {
-        let (ticks, thoughts) = self.journal.lost();
+        let (ticks, thoughts) = (self.journal.ticks.lost(), self.journal.thoughts.lost());
         let payloads = self.tap.dropped();
         if let Some(sink) = &mut self.file {
             sink.dropped(payloads, ticks, thoughts);

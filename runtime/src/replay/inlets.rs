@@ -6,6 +6,7 @@ use reflexarc_drivers::attachment::ATTACHMENT_BYTES;
 use reflexarc_drivers::{Attachment, Clock, Link, LinkError, Message, Topic, Topics};
 
 use crate::config::Config;
+use crate::journal::{Events, Inputs};
 use crate::recorder::channels::{Arrival, from_hex};
 use crate::recorder::file::FileMessage;
 use crate::senses::Senses;
@@ -123,43 +124,13 @@ impl Inlets {
         inlet.waiting.push_back(Payload { arrival, log_ns: message.log_ns, attachment, bytes });
     }
 
-    /// Gives the loop everything on `topic` up to the number `arrival`.
-    fn give(&mut self, link: &Link, clock: &Clock, topic: &str, arrival: u64) -> Result<(), GiveError> {
-        let missing = |arrival| GiveError::Missing(Missing { topic: topic.to_owned(), arrival });
-        let Some(inlet) = self.inlets.get_mut(topic) else {
-            return if arrival == 0 { Ok(()) } else { Err(missing(arrival)) };
-        };
-        while let Some(payload) = inlet.waiting.pop_front_if(|payload| payload.arrival <= arrival) {
-            if inlet.every && payload.arrival != inlet.given + 1 {
-                return Err(missing(inlet.given + 1));
-            }
-            // The loop's link notes this as the time of arrival.
-            clock.set_ns(payload.log_ns);
-            let attachment = payload.attachment.as_ref().map(|bytes| &bytes[..]);
-            (inlet.inject)(link, &payload.bytes, attachment).map_err(GiveError::Link)?;
-            inlet.given = payload.arrival;
-        }
-        if inlet.given < arrival { Err(missing(arrival)) } else { Ok(()) }
-    }
-
     /// Gives the loop what tick `inputs` had before it.
-    pub(super) fn give_tick(
-        &mut self,
-        link: &Link,
-        clock: &Clock,
-        inputs: &crate::journal::Inputs,
-    ) -> Result<(), GiveError> {
-        let senses = self.senses.clone();
-        for (topic, seen) in senses.iter().zip(&inputs.seen) {
-            self.give(link, clock, topic, seen.arrival)?;
-        }
-        let events = inputs.events;
-        for (topic, arrival) in [
-            (self.estop.clone(), events.estop),
-            (self.enable.clone(), events.enable),
-            (self.reset.clone(), events.reset),
-        ] {
-            self.give(link, clock, &topic, arrival)?;
+    pub(super) fn give_tick(&mut self, link: &Link, clock: &Clock, inputs: &Inputs) -> Result<(), GiveError> {
+        let Events { estop, enable, reset } = inputs.events;
+        let events = [(&self.estop, estop), (&self.enable, enable), (&self.reset, reset)];
+        let senses = self.senses.iter().zip(inputs.seen.iter().map(|seen| seen.arrival));
+        for (topic, arrival) in senses.chain(events) {
+            give(&mut self.inlets, link, clock, topic, arrival)?;
         }
         Ok(())
     }
@@ -171,9 +142,33 @@ impl Inlets {
         clock: &Clock,
         arrival: u64,
     ) -> Result<(), GiveError> {
-        let topic = self.instruction.clone();
-        self.give(link, clock, &topic, arrival)
+        give(&mut self.inlets, link, clock, &self.instruction, arrival)
     }
+}
+
+/// Gives the loop everything on `topic` up to the number `arrival`.
+fn give(
+    inlets: &mut BTreeMap<String, Inlet>,
+    link: &Link,
+    clock: &Clock,
+    topic: &str,
+    arrival: u64,
+) -> Result<(), GiveError> {
+    let missing = |arrival| GiveError::Missing(Missing { topic: topic.to_owned(), arrival });
+    let Some(inlet) = inlets.get_mut(topic) else {
+        return if arrival == 0 { Ok(()) } else { Err(missing(arrival)) };
+    };
+    while let Some(payload) = inlet.waiting.pop_front_if(|payload| payload.arrival <= arrival) {
+        if inlet.every && payload.arrival != inlet.given + 1 {
+            return Err(missing(inlet.given + 1));
+        }
+        // The loop's link notes this as the time of arrival.
+        clock.set_ns(payload.log_ns);
+        let attachment = payload.attachment.as_ref().map(|bytes| &bytes[..]);
+        (inlet.inject)(link, &payload.bytes, attachment).map_err(GiveError::Link)?;
+        inlet.given = payload.arrival;
+    }
+    if inlet.given < arrival { Err(missing(arrival)) } else { Ok(()) }
 }
 
 /// Why payloads could not be given.

@@ -12,7 +12,7 @@ use super::recorded_policy::{Prompt, RecordedPolicy};
 use super::source::{Entries, Entry, Recorded};
 use super::wire::Wire;
 use super::{Difference, Gap, Place, ReplayError, ReplayReport};
-use crate::journal::{Call, Journal, Said, ThoughtEntry, Tick};
+use crate::journal::{Call, Journal, JournalEnds, Said, ThoughtEntry, Tick, journal};
 use crate::mind::{Mind, Thought};
 use crate::runtime::load_chain;
 use crate::senses::Snapshot;
@@ -67,7 +67,7 @@ struct Player {
     spine: Spine,
     mind: Mind,
     writer: CommandWriter,
-    journal: Arc<Journal>,
+    journal: Journal,
     prompt: Option<Prompt>,
     inlets: Inlets,
     wire: Wire,
@@ -130,12 +130,12 @@ impl Player {
                 (Box::new(RecordedPolicy { name, prompt: Arc::clone(&prompt) }), Some(prompt))
             }
         };
-        let journal = Arc::new(Journal::default());
+        let (journal, JournalEnds { ticks, thoughts }) = journal();
         let mut spine = Spine::new(&link, &topics, config, chain.clone())?;
         let writer = CommandWriter::new(&link, &topics, config, &chain)?;
         let mut mind = Mind::new(&link, &topics, config, chain, policy)?;
-        spine.record_into(Arc::clone(&journal));
-        mind.record_into(Arc::clone(&journal));
+        spine.record_into(ticks);
+        mind.record_into(thoughts);
         Ok(Self {
             sent: link.tap(WAITING_SENT),
             world: Link::in_process(&bus, clock.clone()),
@@ -227,7 +227,7 @@ impl Player {
         self.replayed_on_wire();
         self.ticks += 1;
         self.last = Some((inputs.tick, now_ns));
-        if let Some(replayed) = self.journal.take_tick() {
+        if let Some(replayed) = self.journal.ticks.take() {
             let place = first_difference(recorded, &replayed).map_err(ReplayError::from)?;
             if let Some(place) = place {
                 self.ticks_differ += 1;
@@ -262,7 +262,7 @@ impl Player {
             self.replayed_on_wire();
             self.compared += 1;
             self.last_thought_ns = entry.now_ns;
-            let replayed = self.journal.take_thought();
+            let replayed = self.journal.thoughts.take();
             let place = match (&thought, replayed) {
                 (Some(_), Some(replayed)) => {
                     let same_clock =
