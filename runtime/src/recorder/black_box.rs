@@ -213,7 +213,7 @@ mod tests {
             most = most.max(held.bytes());
             assert!(matches!(held.turn(false).unwrap(), Frozen::NotYet));
         }
-        assert!((12 << 20..=16 << 20).contains(&most), "{most} bytes");
+        assert!((8 << 20..=16 << 20).contains(&most), "{most} bytes");
         for step in 4_000..8_000_u64 {
             held.payload(&record(step * 10_000_000, 100)).unwrap();
         }

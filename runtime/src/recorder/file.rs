@@ -181,7 +181,7 @@ impl<R: Read> RecordReader<R> {
                         };
                         self.data.clear();
                         self.data.extend_from_slice(&data);
-                        Ok(Some((Arc::clone(channel), header.sequence, header.log_time, header.publish_time)))
+                        Ok(Some((Arc::clone(channel), header)))
                     }
                     _ => Ok(None),
                 }
