@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2.0)]
     lockstep_hours: f64,
     /// Another table and instruction this often, s of the robot's time.
-    #[arg(long, default_value_t = 15.0)]
+    #[arg(long, default_value_t = 8.0)]
     change_every: f64,
     /// Memory counts from here on, s of the robot's time; at most a third of the run.
     #[arg(long, default_value_t = 120.0)]

@@ -46,11 +46,11 @@ pub struct FailingArgs {
     #[arg(long)]
     connect: Vec<String>,
     /// As of `reflexarc run`; always so here.
-    #[arg(long)]
-    keep_going: bool,
+    #[arg(long = "keep-going")]
+    _keep_going: bool,
     /// As of `reflexarc run`; always the CPU here.
-    #[arg(long)]
-    device: Option<String>,
+    #[arg(long = "device")]
+    _device: Option<String>,
 }
 
 struct Failing {

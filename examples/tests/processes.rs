@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use reflexarc_examples::chaos::{Verdict, cases};
 use reflexarc_examples::peers::{Cast, as_peer};
 
-const SHORT: [&str; 3] = ["runtime-killed", "robot-stopped", "policy-panics"];
+const SHORT: [&str; 3] = ["runtime-killed", "runtime-stopped", "policy-panics"];
 
 fn main() -> ExitCode {
     if let Some(code) = as_peer() {
