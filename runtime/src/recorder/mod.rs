@@ -97,6 +97,14 @@ pub struct RecorderReport {
     pub black_box: Option<String>,
 }
 
+impl RecorderReport {
+    /// Everything that was dropped.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.dropped + self.dropped_ticks + self.dropped_thoughts
+    }
+}
+
 /// A recording that is drained by whoever holds it: each tick in lockstep, a [`Recorder`] in real time.
 pub struct Recording {
     tap: Tap,

@@ -39,7 +39,7 @@ impl Entries {
         if self.end.is_some() {
             return None;
         }
-        let Some(message) = self.reader.next_message() else { return None };
+        let message = self.reader.next_message()?;
         let entry = match message.channel.topic.as_str() {
             topic if topic == TICK.topic => serde_json::from_slice(message.data).map(Entry::Tick),
             topic if topic == THOUGHT.topic => serde_json::from_slice(message.data).map(Entry::Thought),
