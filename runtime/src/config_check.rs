@@ -158,10 +158,10 @@ impl Config {
         }
         let posture = &robot.posture_rad;
         ensure(
-            (1..=MAX_DOF).contains(&posture.len()) && posture.iter().all(|q| q.is_finite()),
+            (1..=MAX_DOF).contains(&posture.len()) && posture.iter().all(|q| (-100.0..=100.0).contains(q)),
             "robot.posture_rad",
             posture,
-            format!("1 to {MAX_DOF} finite angles, one per joint"),
+            format!("1 to {MAX_DOF} angles from -100 to 100 (rad), one per joint"),
         )?;
         within("robot.gripper_max_width_m", robot.gripper_max_width_m, 0.001, 1.0)?;
         let rates = &self.rates;

@@ -14,7 +14,8 @@ const SLIP: f64 = 0.5;
 
 /// The error of a text that does not parse to a configuration. `error` is what the parser said.
 pub(crate) fn explain(text: &str, error: &toml::de::Error) -> ConfigError {
-    let found = text.parse::<Table>().ok().and_then(|table| first_fault(&mut Vec::new(), &Value::Table(table)));
+    let found =
+        text.parse::<Table>().ok().and_then(|table| first_fault(&mut Vec::new(), &Value::Table(table)));
     match found {
         Some(Fault { path, value, expected }) => {
             let at = line_of(text, &path).map_or_else(String::new, |line| format!(" (line {line})"));
@@ -66,7 +67,7 @@ fn first_fault(path: &mut Vec<String>, value: &Value) -> Option<Fault> {
         Value::Table(_) => "a section".to_owned(),
         other => other.to_string(),
     };
-    let expected = if is_unknown { known_keys(path) } else { in_words(&error, value) };
+    let expected = if is_unknown { known_keys(path) } else { in_words(path, &error, value) };
     Some(Fault { path: path.clone(), value: shown, expected })
 }
 
@@ -111,7 +112,13 @@ fn known_keys(path: &[String]) -> String {
 }
 
 /// What serde expected, in the words of someone who writes a file.
-fn in_words(error: &str, value: &Value) -> String {
+fn in_words(path: &[String], error: &str, value: &Value) -> String {
+    let mut error = error.to_owned();
+    if error.ends_with("expected string or table") {
+        // One of several words: they are told when another word is tried.
+        error = fit(path, &Value::String("?".into())).err().unwrap_or(error);
+    }
+    let error = error.as_str();
     let wanted = error.split_once(", expected ").map_or(error, |(_, wanted)| wanted).trim();
     let wanted = wanted.split('\n').next().unwrap_or(wanted);
     let words = match wanted {

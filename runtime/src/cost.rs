@@ -117,7 +117,7 @@ impl Energy {
 
     /// Falls back to `watts` over `duration_s` where nothing was measured and the user has stated `watts`.
     #[must_use]
-    fn or_assumed(self, watts: Option<f64>, duration_s: f64) -> Self {
+    pub fn or_assumed(self, watts: Option<f64>, duration_s: f64) -> Self {
         match (self, watts) {
             (Self::NotAvailable { .. } | Self::Assumed { .. }, Some(watts)) => {
                 Self::Assumed { watts, energy_j: watts * duration_s }
@@ -279,9 +279,9 @@ impl CostReport {
         let cloud_over_total = match (&cloud, &total) {
             (Amount::Is(cloud), Amount::Is(total)) if *total > 0.0 => Amount::Is(cloud / total),
             (Amount::Is(_), Amount::Is(_)) => Amount::NotComputed("the total is 0".into()),
-            (missing @ Amount::NotComputed(_), _) | (_, missing) => missing.clone(),
+            (Amount::NotComputed(why), _) | (_, Amount::NotComputed(why)) => Amount::NotComputed(why.clone()),
         };
-        let row = |figure| Row::new(figure, &usage);
+        let row = |amount| Row::new(amount, &usage);
         Self {
             tokens: row(count(usage.tokens)),
             decisions: row(count(usage.decisions)),
@@ -330,7 +330,11 @@ impl CostReport {
     /// # Errors
     /// Those of the writer.
     pub fn write_text(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        writeln!(out, "ledger            {} tasks completed in {:.2} s", self.usage.tasks, self.usage.duration_s)?;
+        writeln!(
+            out,
+            "ledger            {} tasks completed in {:.2} s",
+            self.usage.tasks, self.usage.duration_s
+        )?;
         let assumed = matches!(self.usage.energy, Energy::Assumed { .. });
         for (name, unit, row) in self.rows() {
             let from_energy = ["energy", "electricity", "total"].contains(&name);
@@ -460,7 +464,9 @@ mod tests {
         close(&cost.energy_j.run, 36_000.0);
         let half = CostConfig { hardware_life_hours: None, ..prices() };
         let cost = CostReport::new(usage(), &half);
-        assert!(matches!(&cost.hardware.run, Amount::NotComputed(why) if why.contains("hardware_life_hours")));
+        assert!(
+            matches!(&cost.hardware.run, Amount::NotComputed(why) if why.contains("hardware_life_hours"))
+        );
         assert_eq!(cost.total.run.value(), None);
         close(&cost.electricity.run, 0.0036);
     }

@@ -14,14 +14,14 @@ use toml::{Table, Value};
 const SAMPLE: &str = include_str!("../reflexarc.toml");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration-errors.md");
 
-/// Wrong-looking values that are right, and why. `*` stands for every key of that name or value.
+/// Wrong-looking values that are right, and why.
 const FINE: &[(&str, &str, &str)] = &[
-    ("*", "an integer for a number", "a whole number is a number"),
     ("chunk.execution_horizon", "0", "asks as often as the policy's pace allows"),
     ("chunk.grip_force_n", "0", "a gripper without force"),
     ("cost.cloud_price_per_call", "0", "a price of nothing"),
     ("cost.cloud_price_per_million_tokens", "0", "a price of nothing"),
     ("cost.currency", "\"\"", "no prices, no currency"),
+    ("cost.currency", "\"wrong\"", "any letters may be a currency"),
     ("cost.electricity_per_kwh", "0", "power for nothing"),
     ("cost.hardware_price", "0", "hardware for nothing"),
     ("limits.grip_force_n", "0", "a gripper without force"),
@@ -72,7 +72,8 @@ fn all_keys() -> Vec<(Vec<String>, Value)> {
         assert!(!keys.is_empty(), "{path:?} has no keys");
         for key in keys {
             path.push(key.clone());
-            let value = table.get(&key).unwrap_or_else(|| panic!("the sample does not show {}", path.join(".")));
+            let value =
+                table.get(&key).unwrap_or_else(|| panic!("the sample does not show {}", path.join(".")));
             walk(path, value, found);
             path.pop();
         }
@@ -82,22 +83,45 @@ fn all_keys() -> Vec<(Vec<String>, Value)> {
     found
 }
 
-/// A configuration in which only this key is set.
+/// A configuration in which only this key is set; with a currency where there are prices.
 fn only(path: &[String], value: &str) -> String {
     let (key, section) = path.split_last().unwrap();
-    if section.is_empty() { format!("{key} = {value}\n") } else { format!("[{}]\n{key} = {value}\n", section.join(".")) }
+    let head = if section.is_empty() { String::new() } else { format!("[{}]\n", section.join(".")) };
+    let currency = if section == ["cost"] && key != "currency" { "currency = \"EUR\"\n" } else { "" };
+    format!("{head}{currency}{key} = {value}\n")
 }
 
 /// What to try in place of a good value.
 fn wrong_values(good: &Value) -> Vec<String> {
     let values: &[&str] = match good {
-        Value::Integer(_) => &["\"wrong\"", "true", "[]", "1.5", "nan", "inf", "-1", "0", "9223372036854775807"],
+        Value::Integer(_) => {
+            &["\"wrong\"", "true", "[]", "1.5", "nan", "inf", "-1", "0", "9223372036854775807"]
+        }
         Value::Float(_) => &["\"wrong\"", "true", "[]", "nan", "inf", "-inf", "-1000000000.5", "0", "1e300"],
         Value::String(_) => &["7", "true", "[]", "nan", "\"\"", "\"wrong\""],
         Value::Boolean(_) => &["7", "\"wrong\"", "[]", "nan"],
         Value::Array(entries) => match entries.first() {
-            Some(Value::Float(_)) => &["\"wrong\"", "7", "[]", "[\"wrong\"]", "[nan]", "[inf, 0.0, 0.0]", "[nan, 0.0, 0.0]", "[1e300, 1e300, 1e300]", "[-1e300, 0.0, 0.0]"],
-            Some(Value::Integer(_)) => &["\"wrong\"", "7", "[]", "[\"wrong\"]", "[-1, 4, 3]", "[0, 4, 3]", "[nan, 4, 3]", "[9223372036854775807, 4, 3]"],
+            Some(Value::Float(_)) => &[
+                "\"wrong\"",
+                "7",
+                "[]",
+                "[\"wrong\"]",
+                "[nan]",
+                "[inf, 0.0, 0.0]",
+                "[nan, 0.0, 0.0]",
+                "[1e300, 1e300, 1e300]",
+                "[-1e300, 0.0, 0.0]",
+            ],
+            Some(Value::Integer(_)) => &[
+                "\"wrong\"",
+                "7",
+                "[]",
+                "[\"wrong\"]",
+                "[-1, 4, 3]",
+                "[0, 4, 3]",
+                "[nan, 4, 3]",
+                "[9223372036854775807, 4, 3]",
+            ],
             _ => &["\"wrong\"", "7", "[]", "[7]", "[\"\"]", "[\"wrong wrong\"]", "[nan]"],
         },
         other => panic!("a key of the kind {}: say here what is wrong for it", other.type_str()),
@@ -105,11 +129,8 @@ fn wrong_values(good: &Value) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
-fn is_fine(key: &str, value: &str, good: &Value) -> Option<usize> {
-    FINE.iter().position(|(fine_key, fine_value, _)| {
-        (*fine_key == key && *fine_value == value)
-            || (*fine_key == "*" && good.is_float() && value == "0" && !FINE.iter().any(|(k, v, _)| *k == key && *v == "0"))
-    })
+fn is_fine(key: &str, value: &str) -> Option<usize> {
+    FINE.iter().position(|(fine_key, fine_value, _)| *fine_key == key && *fine_value == value)
 }
 
 /// The error, checked for its parts.
@@ -120,16 +141,22 @@ fn error_of(text: &str, key: &str, value: &str) -> String {
         Ok(_) => panic!("{key} = {value} was accepted: refuse it, or say in FINE why it is fine"),
     };
     assert!(error.contains(&format!("`{key}`")), "`{error}` does not name {key}");
-    let (said, expected) = error.split_once(": expected ").unwrap_or_else(|| panic!("`{error}` expects nothing"));
+    let (said, expected) =
+        error.split_once(": expected ").unwrap_or_else(|| panic!("`{error}` expects nothing"));
     assert!(expected.len() > 3, "`{error}`");
     assert!(said.contains("(line "), "`{error}` does not say where");
     // As it stands in the file, or of a list the entry at fault.
     let said = said.to_lowercase();
     let entries = value.trim_matches(['[', ']']).split(", ");
-    let plain = |text: &str| text.parse::<f64>().map_or_else(|_| text.to_lowercase(), |number| format!("{number:?}").to_lowercase());
+    let plain = |text: &str| {
+        text.parse::<f64>()
+            .map_or_else(|_| text.to_lowercase(), |number| format!("{number:?}").to_lowercase())
+    };
     let shown = std::iter::once(value).chain(entries.filter(|entry| !entry.is_empty()));
     assert!(
-        shown.clone().any(|value| said.contains(&format!("= {}", value.to_lowercase())) || said.contains(&plain(value))),
+        shown.clone().any(
+            |value| said.contains(&format!("= {}", value.to_lowercase())) || said.contains(&plain(value))
+        ),
         "`{error}` does not show {value}"
     );
     error
@@ -157,7 +184,7 @@ fn every_key_wrong_in_turn_is_named_with_value_and_expectation() {
         };
         for value in wrong_values(&good) {
             let text = only(&path, &value);
-            if let Some(index) = is_fine(&key, &value, &good)
+            if let Some(index) = is_fine(&key, &value)
                 && Config::parse(&text).is_ok()
             {
                 used.insert(index);
@@ -183,7 +210,8 @@ fn every_key_wrong_in_turn_is_named_with_value_and_expectation() {
             row(&format!("{slip} = {value}"), &error);
         }
     }
-    let idle: Vec<_> = FINE.iter().enumerate().filter(|(index, _)| !used.contains(index)).map(|(_, fine)| fine).collect();
+    let idle: Vec<_> =
+        FINE.iter().enumerate().filter(|(index, _)| !used.contains(index)).map(|(_, fine)| fine).collect();
     assert!(idle.is_empty(), "listed as fine, and never tried or refused: {idle:?}");
     writeln!(document, "\n{count} cases.").unwrap();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -191,7 +219,10 @@ fn every_key_wrong_in_turn_is_named_with_value_and_expectation() {
         std::fs::write(DOCUMENT, &document).unwrap();
     }
     let committed = std::fs::read_to_string(DOCUMENT).unwrap_or_default();
-    assert!(committed == document, "docs/configuration-errors.md is out of date: UPDATE_GOLDEN=1 writes it anew");
+    assert!(
+        committed == document,
+        "docs/configuration-errors.md is out of date: UPDATE_GOLDEN=1 writes it anew"
+    );
 }
 
 #[test]
@@ -200,8 +231,14 @@ fn sections_and_texts_that_are_none_are_told() {
         ("[rate]\nmind_hz = 60\n", &["`rate` = a section (line 1)", "did you mean `rates`?"][..]),
         ("rates = 5\n", &["`rates` = 5 (line 1)", "a section of keys"]),
         ("mind_hz = 60\n", &["`mind_hz` = 60 (line 1)", "one of robot, rates"]),
-        ("# first\n\n[rates]\nreflex_hz = 240\nmind_hz = \"x\"\n", &["`rates.mind_hz` = \"x\" (line 5)", "whole number"]),
-        ("[rates]\nmind_hz = 240\n# so\nreflex_hz = 60\n", &["`rates.reflex_hz` = 60 (line 4)", "multiple of rates.mind_hz = 240"]),
+        (
+            "# first\n\n[rates]\nreflex_hz = 240\nmind_hz = \"x\"\n",
+            &["`rates.mind_hz` = \"x\" (line 5)", "whole number"],
+        ),
+        (
+            "[rates]\nmind_hz = 240\n# so\nreflex_hz = 60\n",
+            &["`rates.reflex_hz` = 60 (line 4)", "multiple of rates.mind_hz = 240"],
+        ),
         ("[policy]\ndevice = \"tpu\"\n", &["`policy.device` = \"tpu\"", "\"auto\", \"cpu\", \"gpu\""]),
     ] {
         let error = Config::parse(text).unwrap_err().to_string();

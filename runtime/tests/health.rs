@@ -37,7 +37,8 @@ fn series(page: &str) -> BTreeMap<String, f64> {
             typed = name;
         } else {
             let (key, value) = line.rsplit_once(' ').unwrap();
-            let (name, labels) = key.split_once('{').map_or((key, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap()));
+            let (name, labels) =
+                key.split_once('{').map_or((key, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap()));
             assert!(name == family && name == typed, "{line} stands outside its family");
             let mut rest = labels;
             while !rest.is_empty() {
@@ -123,8 +124,11 @@ fn page_diagnostics_and_report_say_the_same() {
         ("reflexarc_latency_seconds{what=\"action_age\",quantile=\"0.99\"}", report.action_age.p99_us / 1e6),
         ("reflexarc_sense_received_total{topic=\"joint_states\"}", report.topics[0].received as f64),
         ("reflexarc_energy_joules_total{basis=\"assumed\"}", 25.0 * report.duration_s),
-        ("reflexarc_cost_total{for=\"total\",currency=\"EUR\",basis=\"assumed\"}", report.cost.total.run.value().unwrap()),
-        ("reflexarc_cost_per_task{for=\"cloud\",currency=\"EUR\",basis=\"stated\"}", report.cost.cloud.per_task.value().unwrap()),
+        ("reflexarc_cost_total{currency=\"EUR\",basis=\"assumed\"}", report.cost.total.run.value().unwrap()),
+        (
+            "reflexarc_cloud_cost_per_task{currency=\"EUR\",basis=\"stated\"}",
+            report.cost.cloud.per_task.value().unwrap(),
+        ),
         ("reflexarc_part_level{part=\"reflex\"}", 0.0),
         ("reflexarc_figures_age_seconds", 0.25),
     ] {
@@ -134,14 +138,18 @@ fn page_diagnostics_and_report_say_the_same() {
     let message = health.diagnostics();
     assert_eq!(message.status.len(), health.parts.len());
     for (status, part) in message.status.iter().zip(&health.parts) {
-        assert_eq!((status.level, &status.name, &status.message), (part.level as u8, &part.name, &part.message));
+        assert_eq!(
+            (status.level, &status.name, &status.message),
+            (part.level as u8, &part.name, &part.message)
+        );
         let keys: BTreeSet<&str> = status.values.iter().map(|pair| pair.key.as_str()).collect();
         assert_eq!(keys.len(), part.figures.len(), "{}: a key stands there twice", part.name);
         for (pair, figure) in status.values.iter().zip(&part.figures) {
             assert_eq!(pair.value, figure.value.to_string());
         }
     }
-    let with_metric = health.parts.iter().flat_map(|part| &part.figures).filter(|figure| figure.metric.is_some());
+    let with_metric =
+        health.parts.iter().flat_map(|part| &part.figures).filter(|figure| figure.metric.is_some());
     assert_eq!(series.len(), with_metric.count() + health.parts.len() + 1);
 }
 
@@ -149,7 +157,9 @@ fn page_diagnostics_and_report_say_the_same() {
 fn the_report_shows_the_ledger_as_text_and_json() {
     let mut report = finished().runtime.report();
     let text = report.to_text();
-    for part in ["1 tasks completed", "ASSUMED, not measured: 25 W", "per task", "times the total here", " EUR"] {
+    for part in
+        ["1 tasks completed", "ASSUMED, not measured: 25 W", "per task", "times the total here", " EUR"]
+    {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let json: serde_json::Value = serde_json::to_value(&report).unwrap();
@@ -194,7 +204,11 @@ fn levels_mean_something_and_say_why() {
     rig.run(4 * HZ);
     let mind = rig.runtime.health();
     let mind = part(&mind, "mind");
-    assert!(mind.level == DiagnosticLevel::Stale && mind.message.contains("no decision for"), "{}", mind.message);
+    assert!(
+        mind.level == DiagnosticLevel::Stale && mind.message.contains("no decision for"),
+        "{}",
+        mind.message
+    );
 
     rig.plant.sends.wrist = true;
     rig.script.says(Say::Error);
@@ -235,7 +249,9 @@ fn the_page_is_served_and_nothing_else() {
     server.pinboard().put(rig.runtime.health());
     let answer = get("/metrics?name=x");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Content-Type: text/plain; version=0.0.4"));
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Content-Type: text/plain; version=0.0.4")
+    );
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
     assert!(series(body).len() > 50);
     assert!(get("/healthz").ends_with("\r\n\r\nok\n"));
@@ -292,7 +308,8 @@ fn slow_and_endless_clients_are_cut_off_and_hold_nobody_up() {
     let answer = ask(address, "GET /metrics HTTP/1.1\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(dripper.join().unwrap(), "the dripping client was heard to its end");
-    let counts: Vec<_> = server.pinboard().part().figures.iter().map(|figure| figure.value.to_string()).collect();
+    let counts: Vec<_> =
+        server.pinboard().part().figures.iter().map(|figure| figure.value.to_string()).collect();
     assert_eq!(counts, ["1", "1", "2"], "answered, refused, cut off");
     // Nor does the end of the run.
     let _late = TcpStream::connect(address).unwrap();

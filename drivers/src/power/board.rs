@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use super::PowerReading;
 use super::ina3221::{self, Rail};
 use super::meter::{EnergyMeter, EnergyReading};
 use super::sysfs::Unavailable;
 use super::thermal::{self, Temperature, Zone};
 use super::throttle::{Throttle, ThrottleWatch};
-use super::PowerReading;
 
 /// One reading of the board.
 #[derive(Clone, Debug)]

@@ -94,8 +94,5 @@ pub fn total(root: &Path, rails: &[Rail]) -> Result<(Vec<Rail>, String), Unavail
         }
     }
     let found: Vec<&str> = rails.iter().map(|rail| rail.label.as_str()).collect();
-    Err(Unavailable::new(
-        root.join("bus/i2c/drivers/ina3221"),
-        Reason::NoTotal { found: found.join(", ") },
-    ))
+    Err(Unavailable::new(root.join("bus/i2c/drivers/ina3221"), Reason::NoTotal { found: found.join(", ") }))
 }

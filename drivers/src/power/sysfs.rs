@@ -61,7 +61,7 @@ impl From<&std::io::Error> for Reason {
 
 /// A figure that the board does not tell, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
+#[error("{path}: {reason}")]
 pub struct Unavailable {
     /// The file or folder that was asked.
     pub path: PathBuf,
@@ -97,8 +97,8 @@ pub(super) fn number(path: &Path, low: i64, high: i64) -> Result<i64, Unavailabl
 /// The entries of a folder whose names `wanted` accepts, in the order of their names (numbers count as
 /// numbers).
 pub(super) fn entries(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Unavailable> {
-    let listing = std::fs::read_dir(folder)
-        .map_err(|error| Unavailable::new(folder, Reason::from(&error)))?;
+    let listing =
+        std::fs::read_dir(folder).map_err(|error| Unavailable::new(folder, Reason::from(&error)))?;
     let mut paths: Vec<PathBuf> = listing
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_str().is_some_and(&wanted))

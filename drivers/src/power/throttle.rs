@@ -69,7 +69,9 @@ pub struct ThrottleWatch {
 /// Cooling devices that slow a processor down; the others (fans above all) cool without cost.
 fn slows(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
-    ["cpufreq", "devfreq", "processor", "powerclamp", "cpu-cluster", "gpu"].iter().any(|part| kind.contains(part))
+    ["cpufreq", "devfreq", "processor", "powerclamp", "cpu-cluster", "gpu"]
+        .iter()
+        .any(|part| kind.contains(part))
 }
 
 impl ThrottleWatch {
@@ -83,7 +85,8 @@ impl ThrottleWatch {
             }
         }
         let thermal = root.join("class/thermal");
-        for folder in sysfs::entries(&thermal, |name| name.starts_with("cooling_device")).unwrap_or_default() {
+        for folder in sysfs::entries(&thermal, |name| name.starts_with("cooling_device")).unwrap_or_default()
+        {
             let kind = sysfs::text(&folder.join("type")).unwrap_or_default();
             if slows(&kind) {
                 signs.push(Sign::Cooling { name: format!("{kind} ({})", sysfs::name(&folder)), folder });
@@ -94,7 +97,9 @@ impl ThrottleWatch {
             Ok(policies) => {
                 for folder in policies {
                     match sysfs::number(&folder.join("scaling_max_freq"), 1, MAX_KHZ) {
-                        Ok(cap_khz) => signs.push(Sign::Clock { name: sysfs::name(&folder), folder, cap_khz }),
+                        Ok(cap_khz) => {
+                            signs.push(Sign::Clock { name: sysfs::name(&folder), folder, cap_khz })
+                        }
                         Err(fault) => missing.push(fault),
                     }
                 }
@@ -102,13 +107,18 @@ impl ThrottleWatch {
             Err(fault) => missing.push(fault),
         }
         let is_cpu = |name: &str| {
-            name.strip_prefix("cpu").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+            name.strip_prefix("cpu")
+                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
         };
         for folder in sysfs::entries(&cpu, is_cpu).unwrap_or_default() {
             for file in ["core_throttle_count", "package_throttle_count"] {
                 let path = folder.join("thermal_throttle").join(file);
                 if let Ok(last) = sysfs::number(&path, 0, i64::MAX) {
-                    signs.push(Sign::Counter { name: format!("{} {file}", sysfs::name(&folder)), path, last });
+                    signs.push(Sign::Counter {
+                        name: format!("{} {file}", sysfs::name(&folder)),
+                        path,
+                        last,
+                    });
                 }
             }
         }
@@ -137,13 +147,19 @@ impl ThrottleWatch {
 
 impl Sign {
     fn read(&mut self) -> Result<Throttle, Unavailable> {
-        let throttle = |kind, name: &str, active, detail| Throttle { kind, name: name.to_owned(), active, detail };
+        let throttle =
+            |kind, name: &str, active, detail| Throttle { kind, name: name.to_owned(), active, detail };
         match self {
             Self::Alarm { rail, path } => {
                 let file = sysfs::name(path);
                 let active = sysfs::number(path, 0, 1)? == 1;
                 let name = format!("{rail} {file}");
-                Ok(throttle(ThrottleKind::OverCurrent, &name, active, format!("{file} = {}", u8::from(active))))
+                Ok(throttle(
+                    ThrottleKind::OverCurrent,
+                    &name,
+                    active,
+                    format!("{file} = {}", u8::from(active)),
+                ))
             }
             Self::Cooling { name, folder } => {
                 // An idle injector that is off says -1.
@@ -173,8 +189,12 @@ impl Sign {
                 let bits = u32::from_str_radix(text.trim_start_matches("0x"), 16)
                     .map_err(|_| Unavailable::new(&*path, Reason::Garbage { found: text }))?;
                 let words = ["under-voltage", "clock capped", "throttled", "soft temperature limit"];
-                let now: Vec<&str> =
-                    words.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, word)| *word).collect();
+                let now: Vec<&str> = words
+                    .iter()
+                    .enumerate()
+                    .filter(|(bit, _)| bits >> bit & 1 == 1)
+                    .map(|(_, word)| *word)
+                    .collect();
                 let before = if bits >> 16 & 0xf == 0 { "" } else { ", has happened since boot" };
                 let detail = format!("0x{bits:x} {}{before}", now.join(", "));
                 Ok(throttle(ThrottleKind::Firmware, "get_throttled", !now.is_empty(), detail))

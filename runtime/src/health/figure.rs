@@ -164,7 +164,13 @@ impl Part {
         part
     }
 
-    fn with(mut self, key: &str, metric: Option<Metric>, labels: &[(&'static str, &str)], value: Value) -> Self {
+    fn with(
+        mut self,
+        key: &str,
+        metric: Option<Metric>,
+        labels: &[(&'static str, &str)],
+        value: Value,
+    ) -> Self {
         let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self.figures.push(Figure { key: key.to_owned(), metric, labels, value });
         self

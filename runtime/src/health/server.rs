@@ -67,8 +67,10 @@ impl Pinboard {
     /// How requests went so far, as a part of the table.
     #[must_use]
     pub fn part(&self) -> Part {
-        const REQUESTS: super::Metric =
-            counter("reflexarc_metrics_requests_total", "Connections to the metrics page, by how they ended.");
+        const REQUESTS: super::Metric = counter(
+            "reflexarc_metrics_requests_total",
+            "Connections to the metrics page, by how they ended.",
+        );
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Part::new("metrics", "")
             .count_of("answered", REQUESTS, &[("end", "answered")], count(&self.answered))
@@ -169,7 +171,9 @@ fn converse(mut stream: TcpStream, pinboard: &Pinboard, stop: &AtomicBool) -> En
     }
     let (answer, end) = match read_head(&mut stream, timely) {
         Head::Request(head) => respond(&head, pinboard),
-        Head::TooLong => (http(431, "Request Header Fields Too Large", "text/plain", "too long\n", true), End::Refused),
+        Head::TooLong => {
+            (http(431, "Request Header Fields Too Large", "text/plain", "too long\n", true), End::Refused)
+        }
         Head::CutOff => return End::CutOff,
     };
     if write_all(&mut stream, answer.as_bytes(), timely) { end } else { End::CutOff }
@@ -194,7 +198,9 @@ fn read_head(stream: &mut TcpStream, timely: impl Fn() -> bool) -> Head {
             Ok(0) => return Head::CutOff,
             Ok(count) => {
                 head.extend_from_slice(&block[..count]);
-                if head.windows(4).any(|four| four == b"\r\n\r\n") || head.windows(2).any(|two| two == b"\n\n") {
+                if head.windows(4).any(|four| four == b"\r\n\r\n")
+                    || head.windows(2).any(|two| two == b"\n\n")
+                {
                     return Head::Request(String::from_utf8_lossy(&head).into_owned());
                 }
                 if head.len() > MAX_REQUEST_BYTES {
@@ -242,7 +248,16 @@ fn respond(head: &str, pinboard: &Pinboard) -> (String, End) {
     let newest = pinboard.newest();
     match path {
         "/metrics" => match newest {
-            Some((since, health)) => (http(200, "OK", page::CONTENT_TYPE, &page::render(&health, since.elapsed().as_secs_f64()), body), End::Answered),
+            Some((since, health)) => (
+                http(
+                    200,
+                    "OK",
+                    page::CONTENT_TYPE,
+                    &page::render(&health, since.elapsed().as_secs_f64()),
+                    body,
+                ),
+                End::Answered,
+            ),
             None => (http(503, "Service Unavailable", PLAIN, "no figures yet\n", body), End::Answered),
         },
         "/healthz" => match illness(newest) {

@@ -94,9 +94,17 @@ fn reflex(vitals: &Vitals<'_>, before: &Before) -> Part {
         .state("mode", MODE, "mode", progress.mode.key())
         .number("time_s", gauge("reflexarc_run_seconds", "Time since the first tick."), progress.time_s)
         .count("ticks", counter("reflexarc_ticks_total", "Ticks of the reflex."), ledger.ticks)
-        .count("missed", counter("reflexarc_ticks_missed_total", "Periods of the reflex missed."), ledger.ticks_skipped)
+        .count(
+            "missed",
+            counter("reflexarc_ticks_missed_total", "Periods of the reflex missed."),
+            ledger.ticks_skipped,
+        )
         .count("commands", counter("reflexarc_commands_total", "Commands sent."), ledger.commands)
-        .count("limited", counter("reflexarc_ticks_limited_total", "Ticks in which a limit acted."), ledger.limited)
+        .count(
+            "limited",
+            counter("reflexarc_ticks_limited_total", "Ticks in which a limit acted."),
+            ledger.limited,
+        )
         .latency("wake_lateness", &ledger.lateness.summary())
         .latency("tick_execution", &ledger.execution.summary())
         .latency("action_age", &ledger.action_age.summary())
@@ -141,18 +149,26 @@ fn mind(vitals: &Vitals<'_>, before: &Before) -> Part {
             progress.decisions_per_s,
         )
         .count("missed", MISSED, ledger.thoughts_skipped)
-        .count("failed", counter("reflexarc_policy_errors_total", "Times that the policy failed."), ledger.failed)
+        .count(
+            "failed",
+            counter("reflexarc_policy_errors_total", "Times that the policy failed."),
+            ledger.failed,
+        )
         .latency("model", &progress.model)
 }
 
 fn audit(vitals: &Vitals<'_>, before: &Before) -> Part {
-    const REFUSED: Metric = counter("reflexarc_audit_refused_total", "Answers that the audit refused, by rule.");
+    const REFUSED: Metric =
+        counter("reflexarc_audit_refused_total", "Answers that the audit refused, by rule.");
     const SHARE: Metric =
         gauge("reflexarc_audit_share", "Time of the audit over the policy's own, by what was checked.");
     let ledger = vitals.ledger;
     let counts = &ledger.audit;
-    let mut part = Part::new("audit", "")
-        .count("passed", counter("reflexarc_audit_passed_total", "Answers that passed the audit."), counts.passed);
+    let mut part = Part::new("audit", "").count(
+        "passed",
+        counter("reflexarc_audit_passed_total", "Answers that passed the audit."),
+        counts.passed,
+    );
     let mut news = Vec::new();
     for (index, (rule, refused)) in Rule::ALL.iter().zip(counts.refused).enumerate() {
         if refused > 0 {
@@ -169,9 +185,12 @@ fn audit(vitals: &Vitals<'_>, before: &Before) -> Part {
     }
     let [model_ns, token_ns, world_ns] = ledger.cost_ns.map(|ns| ns as f64);
     if model_ns > 0.0 {
-        part = part
-            .number_of("token_share", SHARE, &[("checked", "tokens")], token_ns / model_ns)
-            .number_of("world_share", SHARE, &[("checked", "world")], world_ns / model_ns);
+        part = part.number_of("token_share", SHARE, &[("checked", "tokens")], token_ns / model_ns).number_of(
+            "world_share",
+            SHARE,
+            &[("checked", "world")],
+            world_ns / model_ns,
+        );
     }
     part.count(
         "implausible",
@@ -184,7 +203,8 @@ fn audit(vitals: &Vitals<'_>, before: &Before) -> Part {
 
 fn sense(now_ns: u64, topic: &str, stats: &TopicStats, before: Option<&TopicStats>) -> Part {
     const AGE: Metric = gauge("reflexarc_sense_age_seconds", "Age of the newest usable value of a sense.");
-    const LIMIT: Metric = gauge("reflexarc_sense_age_limit_seconds", "Oldest value of a sense that is usable.");
+    const LIMIT: Metric =
+        gauge("reflexarc_sense_age_limit_seconds", "Oldest value of a sense that is usable.");
     const RECEIVED: Metric = counter("reflexarc_sense_received_total", "Messages that arrived, by topic.");
     const LOST: Metric =
         counter("reflexarc_sense_faults_total", "Messages lost, broken or refused, by topic and fault.");
@@ -226,9 +246,12 @@ fn sense(now_ns: u64, topic: &str, stats: &TopicStats, before: Option<&TopicStat
     if !news.is_empty() {
         part.raise(Warn, news.join(", "));
     }
-    part = part
-        .number_of("age_limit_s", LIMIT, &[("topic", topic)], stats.limit_ns as f64 / 1e9)
-        .count_of("received", RECEIVED, &[("topic", topic)], stats.link.received);
+    part = part.number_of("age_limit_s", LIMIT, &[("topic", topic)], stats.limit_ns as f64 / 1e9).count_of(
+        "received",
+        RECEIVED,
+        &[("topic", topic)],
+        stats.link.received,
+    );
     for (fault, count) in faults(stats) {
         part = part.count_of(fault, LOST, &[("topic", topic), ("fault", fault)], count);
     }
@@ -247,10 +270,24 @@ fn recorder(dropped: u64, before: u64) -> Part {
     part
 }
 
+/// Money for the run, per hour of it and per completed task: by what it is for, all of it, and in a cloud.
+const COST_PARTS: [Metric; 3] = [
+    counter("reflexarc_cost_parts_total", "Money at the stated prices, by what it is for."),
+    gauge("reflexarc_cost_parts_per_hour", "Money per hour of the run, by what it is for."),
+    gauge("reflexarc_cost_parts_per_task", "Money per completed task, by what it is for."),
+];
+const COST: [Metric; 3] = [
+    counter("reflexarc_cost_total", "Money at the stated prices."),
+    gauge("reflexarc_cost_per_hour", "Money per hour of the run."),
+    gauge("reflexarc_cost_per_task", "Money per completed task."),
+];
+const CLOUD_COST: [Metric; 3] = [
+    counter("reflexarc_cloud_cost_total", "Price of the same calls in the stated cloud."),
+    gauge("reflexarc_cloud_cost_per_hour", "Price of the same calls in the stated cloud per hour."),
+    gauge("reflexarc_cloud_cost_per_task", "Price of the same calls in the stated cloud per completed task."),
+];
+
 fn ledger(vitals: &Vitals<'_>, before: &Before) -> Part {
-    const MONEY: Metric = counter("reflexarc_cost_total", "Money, by what it is for, at the stated prices.");
-    const MONEY_HOUR: Metric = gauge("reflexarc_cost_per_hour", "Money per hour of the run, by what it is for.");
-    const MONEY_TASK: Metric = gauge("reflexarc_cost_per_task", "Money per completed task, by what it is for.");
     const ENERGY: Metric =
         counter("reflexarc_energy_joules_total", "Energy of the run. `basis` says whether it was measured.");
     const ENERGY_TASK: Metric = gauge("reflexarc_energy_joules_per_task", "Energy per completed task.");
@@ -268,33 +305,51 @@ fn ledger(vitals: &Vitals<'_>, before: &Before) -> Part {
     part = part
         .count("tasks_completed", counter("reflexarc_tasks_completed_total", "Tasks completed."), usage.tasks)
         .count("tokens", counter("reflexarc_tokens_total", "Tokens decoded."), usage.tokens)
-        .number("model_s", counter("reflexarc_model_seconds_total", "Time that the policy took."), usage.model_s)
-        .count("records_lost", counter("reflexarc_records_lost_total", "Records lost by the books."), vitals.ledger.lost)
+        .number(
+            "model_s",
+            counter("reflexarc_model_seconds_total", "Time that the policy took."),
+            usage.model_s,
+        )
+        .count(
+            "records_lost",
+            counter("reflexarc_records_lost_total", "Records lost by the books."),
+            vitals.ledger.lost,
+        )
         .text("energy_basis", usage.energy.to_string());
     if let Energy::Measured(reading) = &usage.energy {
-        part = part
-            .number("power_w", POWER, reading.power_w)
-            .number("energy_uncovered_s", UNCOVERED, reading.uncovered_s);
+        part = part.number("power_w", POWER, reading.power_w).number(
+            "energy_uncovered_s",
+            UNCOVERED,
+            reading.uncovered_s,
+        );
     }
-    part = part
-        .amount("energy_j", ENERGY, &[("basis", basis)], &cost.energy_j.run)
-        .amount("energy_per_task_j", ENERGY_TASK, &[("basis", basis)], &cost.energy_j.per_task);
-    for (what, row, from_energy) in [
-        ("electricity", &cost.electricity, true),
-        ("hardware", &cost.hardware, false),
-        ("total", &cost.total, true),
-        ("cloud", &cost.cloud, false),
+    part = part.amount("energy_j", ENERGY, &[("basis", basis)], &cost.energy_j.run).amount(
+        "energy_per_task_j",
+        ENERGY_TASK,
+        &[("basis", basis)],
+        &cost.energy_j.per_task,
+    );
+    let currency = cost.prices.currency.as_str();
+    for (what, row, metrics, basis) in [
+        ("electricity", &cost.electricity, COST_PARTS, basis),
+        ("hardware", &cost.hardware, COST_PARTS, "stated"),
+        ("total", &cost.total, COST, basis),
+        ("cloud", &cost.cloud, CLOUD_COST, "stated"),
     ] {
-        let basis = if from_energy { basis } else { "stated" };
-        let labels = [("for", what), ("currency", cost.prices.currency.as_str()), ("basis", basis)];
+        let labels = [("currency", currency), ("basis", basis), ("for", what)];
+        // The others are alone in their families: nothing tells them apart.
+        let labels = if matches!(what, "electricity" | "hardware") { &labels[..] } else { &labels[..2] };
         part = part
-            .amount(what, MONEY, &labels, &row.run)
-            .amount(&format!("{what}_per_hour"), MONEY_HOUR, &labels, &row.per_hour)
-            .amount(&format!("{what}_per_task"), MONEY_TASK, &labels, &row.per_task);
+            .amount(what, metrics[0], labels, &row.run)
+            .amount(&format!("{what}_per_hour"), metrics[1], labels, &row.per_hour)
+            .amount(&format!("{what}_per_task"), metrics[2], labels, &row.per_task);
     }
     part.amount(
         "cloud_over_total",
-        gauge("reflexarc_cloud_cost_ratio", "Price of the same calls in the stated cloud over the total here."),
+        gauge(
+            "reflexarc_cloud_cost_ratio",
+            "Price of the same calls in the stated cloud over the total here.",
+        ),
         &[("basis", basis)],
         &cost.cloud_over_total,
     )
