@@ -136,6 +136,7 @@ fn in_words(path: &[String], error: &str, value: &Value) -> String {
         other => other.replace('`', "\"").replace("an array of length", "a list of length"),
     };
     // An element is at fault where the list itself would do.
-    let element = matches!(value, Value::Array(_)) && !words.starts_with("a list");
+    let element = matches!(value, Value::Array(_)) && !error.starts_with("invalid type: sequence");
+    let element = element && !words.starts_with("a list");
     if element { format!("a list whose entries are each {words}") } else { words }
 }

@@ -95,7 +95,7 @@ pub enum Energy {
 
 impl Default for Energy {
     fn default() -> Self {
-        Self::not_measured()
+        Self::NotAvailable { reasons: vec!["nobody measured".into()] }
     }
 }
 

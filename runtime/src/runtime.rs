@@ -15,6 +15,7 @@ use reflexarc_vla_model::policy::{Policy, PolicyError};
 
 use crate::config::{Config, ConfigError};
 use crate::cost::{CostReport, Energy, Usage};
+use crate::health::server::ServeError;
 use crate::health::{Health, Vitals, Watcher};
 use crate::ledger::{Ledger, TickRecord};
 use crate::mind::{Mind, Thought};
@@ -66,6 +67,9 @@ pub enum RuntimeError {
     /// The recording could not be started.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The metrics page could not be served.
+    #[error(transparent)]
+    Metrics(#[from] ServeError),
     /// A thread could not be started.
     #[error("cannot start the thread `{name}`: {source}")]
     Thread {

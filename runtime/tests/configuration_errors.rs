@@ -191,7 +191,10 @@ fn every_key_wrong_in_turn_is_named_with_value_and_expectation() {
                 row(&value, &format!("*fine: {}*", FINE[index].2));
                 continue;
             }
-            row(&value, &error_of(&text, &key, &value));
+            let error = error_of(&text, &key, &value);
+            let list = error.contains("expected a list");
+            assert!(!list || good.is_array(), "{error}, and {key} is no list");
+            row(&value, &error);
         }
         // A slip of the pen, at the end and in the middle.
         let (name, section) = path.split_last().unwrap();

@@ -200,7 +200,11 @@ fn levels_mean_something_and_say_why() {
     assert!(wrist.message.contains("ms old, at most 100 ms"), "{}", wrist.message);
     assert_eq!(part(&health, "camera/scene/image_raw").level, DiagnosticLevel::Ok);
     let reflex = part(&health, "reflex");
-    assert!(reflex.level == DiagnosticLevel::Warn && reflex.message.contains("wrist"), "{}", reflex.message);
+    assert!(
+        reflex.level == DiagnosticLevel::Warn && reflex.message.contains("camera 1 is"),
+        "{}",
+        reflex.message
+    );
     rig.run(4 * HZ);
     let mind = rig.runtime.health();
     let mind = part(&mind, "mind");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reflexarc_drivers::Publisher;
+use reflexarc_drivers::link::Drops;
 use reflexarc_drivers::msg::DiagnosticArray;
 use reflexarc_drivers::power::{Board, BoardReading};
 
@@ -32,6 +33,7 @@ pub(crate) struct Teller {
     prices: CostConfig,
     diagnostics: Publisher<DiagnosticArray>,
     pinboard: Option<Arc<Pinboard>>,
+    recorder: Option<Drops>,
 }
 
 /// What the books say at one moment.
@@ -46,15 +48,15 @@ pub(crate) struct News<'a> {
     pub watch: &'a OutcomeWatch,
     /// Every sense's topic and counters.
     pub topics: &'a [(String, TopicStats)],
-    /// Messages that the recorder has dropped so far; absent without a recording.
-    pub recorder_dropped: Option<u64>,
 }
 
 impl Teller {
+    /// `recorder` counts what the recorder drops, if there is one.
     pub(crate) fn new(
         prices: CostConfig,
         diagnostics: Publisher<DiagnosticArray>,
         pinboard: Option<Arc<Pinboard>>,
+        recorder: Option<Drops>,
     ) -> Self {
         Self {
             board: Board::open(Path::new(SYSFS)),
@@ -64,6 +66,7 @@ impl Teller {
             prices,
             diagnostics,
             pinboard,
+            recorder,
         }
     }
 
@@ -89,7 +92,7 @@ impl Teller {
             topics: news.topics,
             cost: &CostReport::new(usage, &self.prices),
             board: self.reading.as_ref(),
-            recorder_dropped: news.recorder_dropped,
+            recorder_dropped: self.recorder.as_ref().map(Drops::count),
         });
         health.parts.extend(self.pinboard.as_ref().map(|pinboard| pinboard.part()));
         // Nobody may be listening; a failed put is counted by the publisher.
