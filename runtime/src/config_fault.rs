@@ -113,6 +113,7 @@ fn known_keys(path: &[String]) -> String {
 
 /// What serde expected, in the words of someone who writes a file.
 fn in_words(path: &[String], error: &str, value: &Value) -> String {
+    let is_itself = error.starts_with("invalid type: sequence");
     let mut error = error.to_owned();
     if error.ends_with("expected string or table") {
         // One of several words: they are told when another word is tried.
@@ -136,7 +137,6 @@ fn in_words(path: &[String], error: &str, value: &Value) -> String {
         other => other.replace('`', "\"").replace("an array of length", "a list of length"),
     };
     // An element is at fault where the list itself would do.
-    let element = matches!(value, Value::Array(_)) && !error.starts_with("invalid type: sequence");
-    let element = element && !words.starts_with("a list");
+    let element = matches!(value, Value::Array(_)) && !is_itself && !words.starts_with("a list");
     if element { format!("a list whose entries are each {words}") } else { words }
 }
