@@ -28,6 +28,8 @@
 //! | [`recorder`] | the MCAP file and the black box |
 //! | [`replay`] | a recorded run again, bit for bit, and why it went as it did |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
+//! | [`cost`] | tokens, energy and money: per run, hour and task |
+//! | [`health`] | the table of figures behind `diagnostics` and the metrics page |
 //! | [`cli`] | the command line of the binary `reflexarc` |
 //!
 //! Glossary: a *snapshot* is one moment of all senses; a *thought* is what came of one period of
@@ -60,6 +62,9 @@ pub mod cli;
 pub mod clockwork;
 pub mod config;
 mod config_check;
+mod config_fault;
+pub mod cost;
+pub mod health;
 pub mod journal;
 pub mod ledger;
 pub mod load;

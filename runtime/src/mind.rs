@@ -87,6 +87,7 @@ pub struct Mind {
     goals: Publisher<Goal>,
     spoken: Spoken,
     decisions: u64,
+    instructed: u64,
     refused_instructions: u64,
     unsent: u64,
     /// Number of arrival of the last instruction that came as a message.
@@ -119,6 +120,7 @@ impl Mind {
             instructions: link.subscribe_queue(&topics.instruction, 16)?,
             goals: link.publisher(&topics.goal)?,
             decisions: 0,
+            instructed: 0,
             refused_instructions: 0,
             unsent: 0,
             instructed: 0,
@@ -168,6 +170,7 @@ impl Mind {
         // The same words again (a latched topic repeats them) must not restart the policy.
         if words != self.instruction {
             words.clone_into(&mut self.instruction);
+            self.instructed += 1;
             self.policy.instruct(words);
             self.audit.begin();
         }
@@ -287,6 +290,7 @@ impl Mind {
             world_audit_ns,
             tokens,
             skipped,
+            instruction: self.instructed,
             audit: self.audit.counts(),
         };
         Some((thought, record))

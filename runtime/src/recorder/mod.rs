@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use reflexarc_drivers::link::Drops;
 use reflexarc_drivers::{Link, Tap, TapRecord};
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +148,12 @@ impl Recording {
             thoughts: Vec::new(),
         };
         Ok(Some((recording, ends)))
+    }
+
+    /// The count of dropped payloads, to be read elsewhere.
+    #[must_use]
+    pub fn drops(&self) -> Drops {
+        self.tap.drops()
     }
 
     /// Writes all that waits. Errors are kept for [`Recording::finish`].
