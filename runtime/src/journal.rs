@@ -171,6 +171,15 @@ impl From<&Result<Output, PolicyError>> for Said {
     }
 }
 
+/// An instruction that the program itself gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The words.
+    pub words: String,
+    /// Number of arrival of the last message on `instruction` that had been taken then.
+    pub after: u64,
+}
+
 /// One thought: inputs, what the policy said, and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThoughtEntry {
@@ -186,7 +195,7 @@ pub struct ThoughtEntry {
     pub instructions: u64,
     /// The last instruction that the program itself gave since the last thought, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<String>,
+    pub told: Option<Told>,
     /// The tokens as text, for people.
     pub tokens: String,
     /// What the policy said.

@@ -19,7 +19,7 @@ use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
-use crate::journal::{Leaver, Said, ThoughtEntry};
+use crate::journal::{Leaver, Said, ThoughtEntry, Told};
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
 use crate::senses::Snapshot;
@@ -91,9 +91,9 @@ pub struct Mind {
     refused_instructions: u64,
     unsent: u64,
     /// Number of arrival of the last instruction that came as a message.
-    instructed: u64,
+    heard: u64,
     /// What the program itself said last since the last thought; kept for the journal.
-    told: Option<String>,
+    told: Option<Told>,
     journal: Option<Leaver<ThoughtEntry>>,
 }
 
@@ -123,7 +123,7 @@ impl Mind {
             instructed: 0,
             refused_instructions: 0,
             unsent: 0,
-            instructed: 0,
+            heard: 0,
             told: None,
             journal: None,
         })
@@ -156,9 +156,17 @@ impl Mind {
     pub fn instruct(&mut self, instruction: &str) -> bool {
         let taken = self.take_instruction(instruction);
         if taken && self.journal.is_some() {
-            self.told = Some(self.instruction.clone());
+            self.told = Some(Told { words: self.instruction.clone(), after: self.heard });
         }
         taken
+    }
+
+    /// Takes the instructions that have come as messages; [`Mind::think`] does so first.
+    pub fn listen(&mut self) {
+        while let Some(sample) = self.instructions.try_recv() {
+            self.heard = sample.arrival;
+            self.take_instruction(&sample.value.data);
+        }
     }
 
     fn take_instruction(&mut self, instruction: &str) -> bool {
@@ -214,10 +222,7 @@ impl Mind {
         snapshot: &Snapshot,
         skipped: u64,
     ) -> Option<(Thought, ThoughtRecord)> {
-        while let Some(sample) = self.instructions.try_recv() {
-            self.instructed = sample.arrival;
-            self.take_instruction(&sample.value.data);
-        }
+        self.listen();
         let playing = snapshot.playing.as_ref();
         if self.spoken.too_early(snapshot.heard, playing) {
             return None;
@@ -268,7 +273,7 @@ impl Mind {
                 tick: snapshot.tick,
                 now_ns,
                 instruction: self.instruction.clone(),
-                instructions: self.instructed,
+                instructions: self.heard,
                 told: self.told.take(),
                 tokens: said.tokens(),
                 said,

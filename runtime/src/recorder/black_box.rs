@@ -117,8 +117,10 @@ impl BlackBox {
         self.parts.push_back(Part { bytes: out.into_inner(), newest_ns: self.newest_ns });
         self.open_bytes = 0;
         self.open_since_ns = None;
+        // What happens after the failure takes nothing from the time before it.
+        let until_ns = self.failed.as_ref().map_or(self.newest_ns, |(failed_ns, _)| *failed_ns);
         while let Some(oldest) = self.parts.front() {
-            let old = self.newest_ns.saturating_sub(oldest.newest_ns) > self.keep_ns;
+            let old = until_ns.saturating_sub(oldest.newest_ns) > self.keep_ns;
             // Room is left for the next part, so that the bound holds at any time.
             if !old && self.held_bytes + PART_BYTES <= self.max_bytes {
                 break;

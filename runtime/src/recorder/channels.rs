@@ -29,7 +29,7 @@ pub const THOUGHT: OwnChannel = OwnChannel {
     schema_name: "reflexarc.Thought",
     schema: r#"{"title":"reflexarc.Thought","type":"object","properties":{
 "number":{"type":"integer"},"tick":{"type":"integer"},"now_ns":{"type":"integer"},"instruction":{"type":"string"},
-"instructions":{"type":"integer"},"told":{"type":"string"},"tokens":{"type":"string"},"said":{"type":"object"},"refused":{"type":"object"},
+"instructions":{"type":"integer"},"told":{"type":"object"},"tokens":{"type":"string"},"said":{"type":"object"},"refused":{"type":"object"},
 "chunk":{"type":"integer"},"model_ns":{"type":"integer"},"audit_ns":{"type":"integer"}}}"#,
 };
 

@@ -250,10 +250,12 @@ impl Player {
                     entry.number
                 )));
             }
-            self.inlets.give_instructions(&self.world, &self.clock, entry.instructions)?;
             if let Some(told) = &entry.told {
-                self.mind.instruct(told);
+                self.inlets.give_instructions(&self.world, &self.clock, told.after)?;
+                self.mind.listen();
+                self.mind.instruct(&told.words);
             }
+            self.inlets.give_instructions(&self.world, &self.clock, entry.instructions)?;
             if let Some(prompt) = &self.prompt {
                 *prompt.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry.said.clone());
             }
