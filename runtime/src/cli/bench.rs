@@ -73,6 +73,8 @@ struct Report {
     engine: &'static str,
     model: String,
     precision: Precision,
+    /// Why it was computed in f32 instead; none where it was not.
+    fallback: Option<String>,
     device: String,
     cameras: usize,
     reps: usize,
@@ -178,6 +180,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8> {
         engine: "reflexarc",
         model: subject.name().to_owned(),
         precision,
+        fallback: backend.fallback(precision),
         device: backend.description(),
         cameras: observation.cameras.len(),
         reps: args.reps,
@@ -296,18 +299,16 @@ impl Subject {
             // A scale for each block of 32.
             Precision::Int4 => 0.5 + 4.0 / 32.0,
         };
-        if let Self::Goal(policy) = self {
-            let parameters = goal::parameters(policy.config());
-            let stage = Stage {
-                name: "decision",
-                flop: goal::flops(policy.config(), policy.words()),
-                weight_bytes: parameters as f64 * bytes,
-            };
-            return Ok((vec![stage], parameters));
-        }
-        let card = Card::read(&args.model)?;
+        let (modules, parameters) = match self {
+            Self::Goal(policy) => (Vec::new(), goal::parameters(policy.config())),
+            Self::SmolVla(_) | Self::Act(_) => {
+                let modules = Card::read(&args.model)?.modules;
+                let parameters = modules.iter().map(|module| module.parameters).sum();
+                (modules, parameters)
+            }
+        };
         let weights = |module: &str| {
-            let parameters = card.modules.iter().filter(|m| m.name.starts_with(module)).map(|m| m.parameters);
+            let parameters = modules.iter().filter(|m| m.name.starts_with(module)).map(|m| m.parameters);
             parameters.sum::<u64>() as f64 * bytes
         };
         let stages = match self {
@@ -335,8 +336,13 @@ impl Subject {
                     },
                 })
                 .into(),
+            Self::Goal(policy) => vec![Stage {
+                name: "decision",
+                flop: goal::flops(policy.config(), policy.words()),
+                weight_bytes: parameters as f64 * bytes,
+            }],
         };
-        Ok((stages, card.modules.iter().map(|module| module.parameters).sum()))
+        Ok((stages, parameters))
     }
 }
 
@@ -389,6 +395,9 @@ impl Report {
             "memory    {:.0} MiB resident after {:.1} s of loading, {:.0} MiB at most; {:.1} s of warm-up",
             self.resident_mib, self.load_s, self.peak_rss_mib, self.warm_up_s
         );
+        if let Some(reason) = &self.fallback {
+            let _ = writeln!(text, "numbers   f32 in place of {}: {reason}", self.precision.name());
+        }
         if let Some(roofline) = &self.roofline {
             let _ = writeln!(
                 text,

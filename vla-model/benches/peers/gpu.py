@@ -30,18 +30,22 @@ from compare import with_cameras
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 CAMERAS = [1, 2]
-OURS = {"smolvla": ["f32", "bf16", "int8", "int4"], "act": ["f32", "int8"]}
+OURS = {"smolvla": ["f32", "int8", "int4"], "act": ["f32", "int8"]}
 EAGER = {"smolvla": ["f32", "tf32", "bf16", "bf16-all"], "act": ["f32", "tf32", "bf16"], "goal": ["f32"]}
 COMPILED = {"smolvla": ["tf32", "bf16-all"], "act": ["tf32", "bf16"], "goal": ["f32"]}
+# Without and with CUDA graphs.
+MODES = ["default", "reduce-overhead"]
 
 
 class Peer:
     """A PyTorch process that warms up at once and is timed when told."""
 
-    def __init__(self, args: argparse.Namespace, model: str, cameras: int, dtype: str, mode: str | None):
-        self.what = {"engine": "torch", "model": model, "cameras": cameras, "precision": dtype, "compiled": mode}
+    def __init__(self, args: argparse.Namespace, model: str, cameras: int, dtype: str, mode: str | None,
+                 whole: bool = False):  # fmt: skip
+        how = mode and mode + (", whole" if whole else "")
+        self.what = {"engine": "torch", "model": model, "cameras": cameras, "precision": dtype, "compiled": how}
         self.given_up = None
-        name = f"torch-{model}-{cameras}-{dtype}-{mode or 'eager'}"
+        name = f"torch-{model}-{cameras}-{dtype}-{mode or 'eager'}" + ("-whole" if whole else "")
         self.hold, self.ready = args.out / f"{name}.hold", args.out / f"{name}.ready"
         for path in [self.hold, self.ready]:
             path.unlink(missing_ok=True)
@@ -49,7 +53,7 @@ class Peer:
                    "--device", args.torch_device, "--reps", str(args.reps), "--size", args.size,
                    "--hold", str(self.hold)]  # fmt: skip
         if mode:
-            command += ["--compile", mode]
+            command += ["--compile", mode] + (["--whole"] if whole else [])
         self.log = open(args.out / f"{name}.log", "w+")
         environment = {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "2"}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment)
@@ -97,9 +101,9 @@ def parity(args: argparse.Namespace) -> dict:
     log = args.out / "parity.log"
     with open(log, "w") as out:
         try:
-            code = subprocess.run([args.devices_test, "--nocapture"], stdout=out, stderr=out, timeout=300).returncode
+            code = subprocess.run([args.devices_test, "--nocapture"], stdout=out, stderr=out, timeout=args.compile_limit).returncode
         except subprocess.TimeoutExpired:
-            code = "no result within 300 s"
+            code = f"no result within {args.compile_limit:.0f} s"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith(("test ", "test result"))]
     print(f"parity suite: exit {code}, {time.monotonic() - begun:.0f} s", *lines[-24:], sep="\n  ", flush=True)
     return {"exit": code, "lines": lines}
@@ -111,7 +115,8 @@ def show(rows: list[dict]) -> None:
         how = row.get("on") or row.get("compiled") or ("eager" if row["engine"] == "torch" else "gpu")
         times = (f"{row['p50_ms']:9.3f} {row['p90_ms']:9.3f} {row['warm_up_s']:9.1f}" if "p50_ms" in row
                  else f"failed: {row['failed']}")  # fmt: skip
-        print(f"{row['model']:8} {row['cameras']:7} {row['engine']:9} {row['precision']:9} {how:18} {times}")
+        print(f"{row['model']:8} {row['cameras']:7} {row['engine']:9} {row['precision']:9} {how:18} {times}",
+              row.get("fallback") and "computed in f32" or "")  # fmt: skip
         stages = row.get("stages", [])
         if len(stages) > 1:
             parts = [f"{stage['stage']} {stage['p50_ms']:.2f} ms {stage['gflop_per_s']:.0f} GFLOP/s" for stage in stages]
@@ -124,12 +129,14 @@ def run(args: argparse.Namespace, scratch: Path) -> None:
     def say(what: str) -> None:
         print(f"{time.monotonic() - begun:6.0f} s  {what}", flush=True)
 
-    models = [model for model in ["smolvla", "act", "goal"] if model not in args.skip]
+    models = [model for model in ["goal", "act", "smolvla"] if model not in args.skip]
     peers = []
-    for kind, table, mode in [("compiled", COMPILED, "reduce-overhead"), ("eager", EAGER, None)]:
-        for model in models if kind not in args.skip else []:
+    for kind, table, mode in [*(("compiled", COMPILED, mode) for mode in MODES), ("eager", EAGER, None)]:
+        for model in [m for m in models if kind not in args.skip and (kind == "eager" or m in args.compiled)]:
             for cameras in [2] if model == "goal" else CAMERAS:
                 peers += [Peer(args, model, cameras, dtype, mode) for dtype in table[model]]
+    if args.whole and "smolvla" in models:
+        peers += [Peer(args, "smolvla", cameras, "bf16-all", MODES[-1], whole=True) for cameras in CAMERAS]
     folders = {}
     for model in [m for m in models if m != "goal" and "ours" not in args.skip]:
         if args.size == "tiny":
@@ -164,7 +171,7 @@ def run(args: argparse.Namespace, scratch: Path) -> None:
                     what = {"model": model, "cameras": cameras, "precision": precision, "on": on}
                     rows.append(ours(args, what, weights))
             elif (model, cameras) in folders:
-                for precision in OURS[model]:
+                for precision in [p for p in OURS[model] if p in args.precisions]:
                     what = {"model": model, "cameras": cameras, "precision": precision}
                     rows.append(ours(args, what, folders[model, cameras]))
             (args.out / "report.json").write_text(json.dumps(report, indent=1))
@@ -182,7 +189,10 @@ def main() -> None:
     ap.add_argument("--reps", type=int, default=30)
     ap.add_argument("--limit", type=float, default=120, help="seconds for one of our runs")
     ap.add_argument("--compile-limit", type=float, default=240, help="seconds from the start for PyTorch to compile")
-    ap.add_argument("--skip", nargs="*", default=[], choices=["ours", "eager", "compiled", "smolvla", "act", "goal"])
+    ap.add_argument("--skip", nargs="*", default=[], choices=["ours", "eager", "smolvla", "act", "goal"])
+    ap.add_argument("--compiled", nargs="*", default=list(COMPILED), help="which of PyTorch's to compile: all")
+    ap.add_argument("--precisions", nargs="*", default=["f32", "int8", "int4"], help="which of ours")
+    ap.add_argument("--whole", action="store_true", help="SmolVLA compiled as one as well, which takes minutes")
     ap.add_argument("--torch-device", default="cuda")
     ap.add_argument("--size", choices=["full", "tiny"], default="full", help="tiny: to try this script")
     args = ap.parse_args()

@@ -124,7 +124,11 @@ def main() -> None:
     run = {"smolvla": smolvla, "act": act, "goal": goal}[args.model](args)
     cuda = args.device != "cpu"
 
-    def finish() -> None:
+    def chunk() -> None:
+        if args.compile:
+            # All graphs of one chunk belong together: what one leaves, the next reads.
+            torch.compiler.cudagraph_mark_step_begin()
+        run()
         if cuda:
             torch.cuda.synchronize()
 
@@ -132,21 +136,18 @@ def main() -> None:
     with torch.inference_mode():
         begun = time.perf_counter()
         for _ in range(2):
-            run()
-            finish()
+            chunk()
         warm_up_s = time.perf_counter() - begun
         if args.hold:
             args.hold.with_suffix(".ready").touch()
             while not args.hold.exists():
                 time.sleep(0.05)
         for _ in range(3 if cuda else 0):  # clocks and caches
-            run()
-            finish()
+            chunk()
         times = []
         for _ in range(args.reps):
             begun = time.perf_counter()
-            run()
-            finish()
+            chunk()
             times.append((time.perf_counter() - begun) * 1e3)
     print(json.dumps({
         "engine": "torch", "model": args.model, "cameras": args.cameras, "precision": args.dtype,

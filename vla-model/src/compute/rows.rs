@@ -142,7 +142,8 @@ impl Rows {
                 }
                 data.into()
             }
-            Data::Device(tensor) => tensor.clone().narrow(1, from, width).into(),
+            // A product by one is a copy: without the rows around it, read again and again, no other is made.
+            Data::Device(tensor) => (tensor.clone().narrow(1, from, width) * 1.0).into(),
         };
         Self { count: self.count, width, data, backend: self.backend.clone() }
     }

@@ -58,12 +58,12 @@ pub(crate) fn attention(
         side_by_side(segments.iter().map(|part| band(part.values, sequences, kv_heads * head_dim)).collect());
     let [_, _, seen, _] = keys.dims();
     // Query heads that share keys become more rows of one product.
-    let queries = band(queries, sequences, heads * head_dim)
+    let scale = (head_dim as f32).sqrt().recip();
+    let queries = (queries.rows.data.tensor().clone().narrow(1, queries.from, heads * head_dim) * scale)
         .reshape([sequences, count, heads, head_dim])
         .swap_dims(1, 2)
         .reshape([sequences, kv_heads, group * count, head_dim]);
-    let scale = (head_dim as f32).sqrt().recip();
-    let mut scores = (queries * scale).matmul(keys.swap_dims(2, 3));
+    let mut scores = queries.matmul(keys.swap_dims(2, 3));
     if let Some(mask) = device.masks.get(device, sight, [group, count, seen]) {
         scores = scores + mask;
     }
