@@ -77,7 +77,7 @@ fn main() -> Result<ExitCode> {
         if alone {
             println!("{result:#?}");
         }
-        if done % 1000 == 0 {
+        if done.is_multiple_of(1000) {
             eprintln!("{done}/{} schedules, {:.0} s", arguments.schedules, begun.elapsed().as_secs_f64());
         }
     })?;

@@ -21,6 +21,7 @@ pub mod puppet;
 pub mod rig;
 pub mod schedule;
 pub mod stage;
+pub mod sweep;
 pub mod training;
 pub mod translate;
 pub mod wilson;

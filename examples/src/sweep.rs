@@ -209,7 +209,8 @@ impl Row {
     /// The mode other than waiting and active that took most ticks, and its share of all.
     fn failsafe(&self) -> Option<(&str, f64)> {
         let all: u64 = self.result.modes.values().sum();
-        let kept = self.result.modes.iter().filter(|(mode, _)| *mode != "active" && !mode.starts_with("waiting"));
+        let kept =
+            self.result.modes.iter().filter(|(mode, _)| *mode != "active" && !mode.starts_with("waiting"));
         let (mode, ticks) = kept.max_by_key(|(_, ticks)| **ticks)?;
         Some((mode, *ticks as f64 / all.max(1) as f64))
     }
@@ -300,7 +301,10 @@ pub fn table(rows: &[Row]) -> Result<String> {
          gripper, holds not in time, motion after a stop.\n",
         FREEZE_AT_MS as f64 / 1e3
     )?;
-    writeln!(text, "| loss | delay | frozen | success | dropped | speed | failsafe | held after | rest | broken |")?;
+    writeln!(
+        text,
+        "| loss | delay | frozen | success | dropped | speed | failsafe | held after | rest | broken |"
+    )?;
     writeln!(text, "|---:|---:|---|---:|---:|---:|---|---:|---:|---:|")?;
     for rows in rows.chunk_by(|a, b| a.cell == b.cell) {
         let cell = rows[0].cell;

@@ -12,7 +12,7 @@ use reflexarc_vla_model::observation::Observation;
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
 /// After so many panics the policy is not asked any more.
-pub const MAX_PANICS: u32 = 3;
+pub(crate) const MAX_PANICS: u32 = 3;
 
 /// A policy whose panics are errors.
 pub(crate) struct Guarded {

@@ -93,7 +93,12 @@ fn any_chunk() -> impl Strategy<Value = Said> {
     });
     // All joints folded: the forearm would go through the upper arm.
     let folded = (1..60usize).prop_map(|count| {
-        [0.0, 1.7, 0.0, -3.0, 0.0, 3.5, 0.0, 0.0_f32].iter().copied().cycle().take(8 * count).collect::<Vec<f32>>()
+        [0.0, 1.7, 0.0, -3.0, 0.0, 3.5, 0.0, 0.0_f32]
+            .iter()
+            .copied()
+            .cycle()
+            .take(8 * count)
+            .collect::<Vec<f32>>()
     });
     let noise = prop::collection::vec(value, 0..160);
     let actions = prop_oneof![3 => smooth, 2 => extremes, 1 => folded, 2 => noise];

@@ -207,7 +207,6 @@ impl Transport for FaultTransport {
         let Some(lane) = self.works.lane(advertisement.topic, Direction::Out) else { return Ok(outlet) };
         let end = OutletEnd {
             outlet,
-            topic: advertisement.topic.clone(),
             key: advertisement.key.to_owned(),
             qos: advertisement.qos,
             session: Arc::clone(&self.inner),
@@ -244,7 +243,6 @@ impl Transport for FaultTransport {
 struct OutletEnd {
     /// Before the session, which must outlive it.
     outlet: Box<dyn Outlet>,
-    topic: TopicInfo,
     key: String,
     qos: Qos,
     session: Arc<Shared>,
