@@ -252,7 +252,7 @@ impl CommandWatch {
         });
         // A joint that turns round stands still for a moment, and does not rest.
         velocity.iter().any(|speed| speed.abs() > 1e-6)
-            || acceleration.is_none_or(|rates| rates.iter().any(|rate| rate.abs() > 1e-3))
+            || acceleration.is_some_and(|rates| rates.iter().any(|rate| rate.abs() > 1e-3))
     }
 
     /// Judges how motion ends: told to rest, an arm rests in time and stays there.
