@@ -2,8 +2,8 @@
 
 /// How many publishers of one topic are remembered; past that the one unheard for longest is forgotten.
 const MAX_PUBLISHERS: usize = 64;
-/// A payload this far behind the newest is not one that was overtaken on the way.
-const FAR_BEHIND: u64 = 1000;
+/// A payload further behind the newest than this is not one that was overtaken on the way.
+const FAR_BEHIND: u64 = 32;
 /// So many of them in a row, each later than the one before, and the publisher counts from there: the high
 /// number was a broken one, and must not silence the topic for good.
 const RESUME_AFTER: u32 = 4;
@@ -113,8 +113,8 @@ mod tests {
         assert_eq!(tracker.track(gid, 6), Verdict::New { lost: 0 });
         assert_eq!(tracker.track(gid, 7), Verdict::New { lost: 0 });
         // What was overtaken on the way stays late, however often that happens.
-        assert_eq!(tracker.track(gid, 500), Verdict::New { lost: 492 });
-        for sequence in 8..100 {
+        assert_eq!(tracker.track(gid, 40), Verdict::New { lost: 32 });
+        for sequence in 8..40 {
             assert_eq!(tracker.track(gid, sequence), Verdict::Reordered);
         }
     }
