@@ -73,6 +73,8 @@ pub struct ThoughtRecord {
     pub skipped: u64,
     /// Panics of the policy so far.
     pub policy_panics: u32,
+    /// Number of the instruction in force; counts changes of the words.
+    pub instruction: u64,
     /// The audit's counters so far.
     pub audit: AuditCounts,
 }
@@ -271,6 +273,7 @@ mod tests {
                 tokens: 16,
                 skipped: 0,
                 policy_panics: 0,
+                instruction: 0,
                 audit: AuditCounts::default(),
             });
         }

@@ -30,7 +30,7 @@ pub use bus::Bus;
 pub use fault::{Direction, FaultCounts, FaultError, FaultPlan, FaultRule, Freeze, LinkFaults, Window};
 pub use publisher::{Publisher, PublisherStats};
 pub use subscription::{QueueSubscription, Sample, Subscription, SubscriptionStats};
-pub use tap::{Tap, TapRecord};
+pub use tap::{Drops, Tap, TapRecord};
 pub use zenoh::ZenohConfig;
 
 use crate::attachment::Attachment;
