@@ -129,12 +129,13 @@ def run(args: argparse.Namespace, scratch: Path) -> None:
     def say(what: str) -> None:
         print(f"{time.monotonic() - begun:6.0f} s  {what}", flush=True)
 
-    models = [model for model in ["goal", "act", "smolvla"] if model not in args.skip]
+    models = [model for model in ["smolvla", "act", "goal"] if model not in args.skip]
     peers = []
     for kind, table, mode in [*(("compiled", COMPILED, mode) for mode in MODES), ("eager", EAGER, None)]:
         for model in [m for m in models if kind not in args.skip and (kind == "eager" or m in args.compiled)]:
             for cameras in [2] if model == "goal" else CAMERAS:
-                peers += [Peer(args, model, cameras, dtype, mode) for dtype in table[model]]
+                dtypes = [dtype for dtype in table[model] if dtype in args.dtypes]
+                peers += [Peer(args, model, cameras, dtype, mode) for dtype in dtypes]
     if args.whole and "smolvla" in models:
         peers += [Peer(args, "smolvla", cameras, "bf16-all", MODES[-1], whole=True) for cameras in CAMERAS]
     folders = {}
@@ -162,9 +163,6 @@ def run(args: argparse.Namespace, scratch: Path) -> None:
     say(f"{sum(not peer.given_up for peer in peers)} of {len(peers)} PyTorch peers are ready")
     for model in models:
         for cameras in [2] if model == "goal" else CAMERAS:
-            for peer in peers:
-                if (peer.what["model"], peer.what["cameras"]) == (model, cameras):
-                    rows.append(peer.measure(60))
             if "ours" not in args.skip and model == "goal":
                 weights = ROOT / "vla-model/weights/goal.safetensors"
                 for precision, on in [("f32", "gpu"), ("f32", "cpu"), ("int8", "cpu")]:
@@ -174,6 +172,9 @@ def run(args: argparse.Namespace, scratch: Path) -> None:
                 for precision in [p for p in OURS[model] if p in args.precisions]:
                     what = {"model": model, "cameras": cameras, "precision": precision}
                     rows.append(ours(args, what, folders[model, cameras]))
+            for peer in peers:
+                if (peer.what["model"], peer.what["cameras"]) == (model, cameras):
+                    rows.append(peer.measure(60))
             (args.out / "report.json").write_text(json.dumps(report, indent=1))
             say(f"{model}, {cameras} cameras: measured")
     show(rows)
@@ -192,6 +193,7 @@ def main() -> None:
     ap.add_argument("--skip", nargs="*", default=[], choices=["ours", "eager", "smolvla", "act", "goal"])
     ap.add_argument("--compiled", nargs="*", default=list(COMPILED), help="which of PyTorch's to compile: all")
     ap.add_argument("--precisions", nargs="*", default=["f32", "int8", "int4"], help="which of ours")
+    ap.add_argument("--dtypes", nargs="*", default=["f32", "tf32", "bf16", "bf16-all"], help="which of PyTorch's")
     ap.add_argument("--whole", action="store_true", help="SmolVLA compiled as one as well, which takes minutes")
     ap.add_argument("--torch-device", default="cuda")
     ap.add_argument("--size", choices=["full", "tiny"], default="full", help="tiny: to try this script")
