@@ -6,10 +6,12 @@ use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use reflexarc_drivers::link::LinkFaults;
 use reflexarc_drivers::msg::{BoolMsg, StringMsg};
 use reflexarc_drivers::{Bus, Clock, Link, Topics};
 use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_runtime::config::DeviceChoice;
+use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_runtime::load::load_policy;
 use reflexarc_runtime::replay::{Decisions, Recorded, replay};
 use reflexarc_runtime::spine::reset_topic;
@@ -44,7 +46,12 @@ fn record(seed: u64, path: &Path) {
     let (enable, instruction) =
         (link.publisher(&topics.enable).unwrap(), link.publisher(&topics.instruction).unwrap());
     let policy = load_policy(config.policy.model.as_ref().unwrap(), &config).unwrap().policy;
-    let mut runtime = Runtime::new(config, Link::in_process(&bus, clock.clone()), policy).unwrap();
+    // The link loses, delays, mixes up and breaks messages as one of the profiles that ship says.
+    let names = FaultProfile::names();
+    let profile = FaultProfile::load(&names[seed as usize % names.len()]).unwrap().with_seed(seed);
+    let faults = LinkFaults::new(profile.link_plan(), clock.clone()).unwrap();
+    let link_of_runtime = faults.wrap(&Link::in_process(&bus, clock.clone()));
+    let mut runtime = Runtime::new(config, link_of_runtime, policy).unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     for tick in 0..TICKS {
         let now_ns = START_NS + tick * 1_000_000_000 / u64::from(TICK_HZ);
@@ -67,6 +74,7 @@ fn record(seed: u64, path: &Path) {
             _ => {}
         }
         node.publish(now_ns).unwrap();
+        faults.pump();
         runtime.step(now_ns);
         node.advance(now_ns);
     }
