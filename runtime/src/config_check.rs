@@ -45,6 +45,8 @@ impl Config {
         within("safety.estop_timeout_ms", safety.estop_timeout_ms as f64, 0.0, 60_000.0)?;
         within("safety.decision_max_age_ms", safety.decision_max_age_ms as f64, 10.0, 10_000.0)?;
         within("safety.infeasible_confirm_ms", safety.infeasible_confirm_ms as f64, 0.0, 60_000.0)?;
+        within("safety.start_pose_rad", safety.start_pose_rad, 0.001, 100.0)?;
+        self.validate_failsafe()?;
         let link = &self.link;
         ensure(link.domain <= 232, "link.domain", link.domain, "a ROS domain from 0 to 232")?;
         for endpoint in link.listen.iter().chain(&link.connect) {
@@ -121,6 +123,34 @@ impl Config {
         within("chunk.grip_force_n", chunk.grip_force_n, 0.0, 500.0)
     }
 
+    fn validate_failsafe(&self) -> Result<(), ConfigError> {
+        let failsafe = &self.failsafe;
+        for (key, ms) in [
+            ("failsafe.sense_stop_ms", failsafe.sense_stop_ms),
+            ("failsafe.sense_clear_ms", failsafe.sense_clear_ms),
+            ("failsafe.optional_slow_ms", failsafe.optional_slow_ms),
+            ("failsafe.clear_ms", failsafe.clear_ms),
+            ("failsafe.policy_stop_ms", failsafe.policy_stop_ms),
+            ("failsafe.blocked_stop_ms", failsafe.blocked_stop_ms),
+            ("failsafe.pad_stop_ms", failsafe.pad_stop_ms),
+            ("failsafe.pad_clear_ms", failsafe.pad_clear_ms),
+            ("failsafe.torque_off_after_ms", failsafe.torque_off_after_ms),
+        ] {
+            within(key, ms as f64, 0.0, 3_600_000.0)?;
+        }
+        within("failsafe.slow_share", failsafe.slow_share, 0.05, 1.0)?;
+        within("failsafe.mind_stall_ms", failsafe.mind_stall_ms as f64, 100.0, 3_600_000.0)?;
+        within("failsafe.overrun_ms", failsafe.overrun_ms as f64, 5.0, 60_000.0)?;
+        within("failsafe.override_timeout_ms", failsafe.override_timeout_ms as f64, 20.0, 60_000.0)?;
+        let touch = &self.touch;
+        within("touch.grip_floor_n", touch.grip_floor_n, 0.1, 100.0)?;
+        within("touch.slip_shear_share", touch.slip_shear_share, 0.01, 10.0)?;
+        within("touch.slip_drop_share", touch.slip_drop_share, 0.01, 1.0)?;
+        within("touch.grip_step_n", touch.grip_step_n, 0.0, 100.0)?;
+        within("touch.grip_relax_n_s", touch.grip_relax_n_s, 0.0, 1000.0)?;
+        within("touch.retract_m", touch.retract_m, 0.0, 0.2)
+    }
+
     fn validate_senses(&self) -> Result<(), ConfigError> {
         let senses = &self.senses;
         names("senses.cameras", &senses.cameras, 1, MAX_CAMERAS)?;
@@ -144,6 +174,27 @@ impl Config {
         ] {
             ensure((1..=10_000).contains(&age_ms), key, age_ms, "1 to 10000 ms")?;
         }
+        for (key, optional, all) in [
+            ("senses.optional_cameras", &senses.optional_cameras, &senses.cameras),
+            ("senses.optional_tactile", &senses.optional_tactile, &senses.tactile),
+        ] {
+            ensure(
+                optional.iter().all(|name| all.contains(name)),
+                key,
+                optional,
+                format!("some of {all:?}"),
+            )?;
+        }
+        let required = senses.cameras.iter().any(|name| !senses.optional_cameras.contains(name));
+        ensure(
+            required,
+            "senses.optional_cameras",
+            &senses.optional_cameras,
+            "at least one camera that is not optional",
+        )?;
+        within("senses.camera_skew_ms", senses.camera_skew_ms as f64, 1.0, 10_000.0)?;
+        within("senses.clock_jump_ms", senses.clock_jump_ms as f64, 1.0, 60_000.0)?;
+        within("senses.clock_resync_ms", senses.clock_resync_ms as f64, 10.0, 60_000.0)?;
         ensure(
             senses.future_tolerance_ms <= 1000,
             "senses.future_tolerance_ms",

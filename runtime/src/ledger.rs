@@ -11,6 +11,7 @@ use reflexarc_vla_model::decision::{Infeasible, Subtask};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditCounts;
+use crate::failsafe::{Book, Standing, Transition};
 use crate::modes::{Mode, Rule};
 
 /// Histograms count up to a minute; longer counts as a minute.
@@ -37,6 +38,10 @@ pub struct TickRecord {
     pub commanded: bool,
     /// Whether a limit changed what was wanted.
     pub limited: bool,
+    /// What the failsafe asked for.
+    pub failsafe: Standing,
+    /// The change of that, if it changed.
+    pub transition: Option<Transition>,
 }
 
 /// What came of one period of the mind.
@@ -145,6 +150,8 @@ pub struct Ledger {
     pub limited: u64,
     /// Ticks by mode.
     pub modes: BTreeMap<&'static str, u64>,
+    /// What the failsafe did.
+    pub failsafe: Book,
     /// Answers of the mind, refused and failed ones included.
     pub thoughts: u64,
     /// First and last decision, ns.
@@ -187,6 +194,7 @@ impl Ledger {
         self.commands += u64::from(record.commanded);
         self.limited += u64::from(record.limited);
         *self.modes.entry(record.mode.key()).or_default() += 1;
+        self.failsafe.tick(record.failsafe, record.transition);
         self.lateness.record_ns(record.lateness_ns);
         self.execution.record_ns(record.execution_ns);
         if let Some(age_ns) = record.action_age_ns {

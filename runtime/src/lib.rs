@@ -13,13 +13,16 @@
 //! | module | owns |
 //! |---|---|
 //! | [`config`] | the TOML configuration |
-//! | [`senses`] | newest values with their ages; what is refused and why; health |
+//! | [`senses`] | newest values with their ages; what is refused and why; alignment in time |
 //! | [`mind`] | the policy, asked once per period |
 //! | [`audit`] | every token against the grammar, every number against the world |
 //! | [`chunk`] | action chunks → smooth joint motion |
 //! | [`modes`] | what the loop can be doing, with the diagram |
 //! | [`reflex`], [`motion`] | decision → smoothed target → joints, gripper, limits, workspace |
-//! | [`safety`] | the latched stop and the enable signal |
+//! | [`failsafe`] | what is wrong → what is done about it; the latched stop; promised times |
+//! | [`interlock`] | what must be there before the first motion |
+//! | [`safety`] | the signals of people: stop, enable, override |
+//! | [`touch`] | what touch does by itself |
 //! | [`spine`] | senses, safety and reflex as one step |
 //! | [`runtime`] | the whole robot, and the lockstep clock |
 //! | [`realtime`] | the threads and the wall clock |
@@ -58,6 +61,9 @@ pub mod cli;
 pub mod clockwork;
 pub mod config;
 mod config_check;
+pub mod failsafe;
+mod findings;
+pub mod interlock;
 pub mod ledger;
 pub mod load;
 pub mod mind;
@@ -73,6 +79,7 @@ pub mod runtime;
 pub mod safety;
 pub mod senses;
 pub mod spine;
+pub mod touch;
 
 pub use config::{Config, ConfigError};
 pub use modes::{HoldReason, Mode, Rule, SenseFault, SenseId, StopCause, WaitReason};

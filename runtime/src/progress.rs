@@ -3,6 +3,7 @@
 use reflexarc_drivers::msg::{DiagnosticArray, DiagnosticLevel, DiagnosticStatus, Header};
 use reflexarc_vla_model::decision::Subtask;
 
+use crate::failsafe::{Action, Cause};
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Mode;
 use crate::outcome::{Outcome, OutcomeWatch};
@@ -106,14 +107,29 @@ pub fn diagnostics(
             .with("tokens", ledger.tokens)
             .with("audit_refused", refused),
     ];
+    let standing = ledger.failsafe.standing;
+    let level = match standing.action {
+        Action::None => DiagnosticLevel::Ok,
+        Action::Warn | Action::Slow | Action::Hold | Action::Retract => DiagnosticLevel::Warn,
+        Action::ControlledStop | Action::TorqueOffRequest => DiagnosticLevel::Error,
+    };
+    status.push(
+        DiagnosticStatus::new(level, "failsafe", standing.action.to_string())
+            .with("cause", standing.cause.map_or("-", Cause::name))
+            .with("for_ms", now_ns.saturating_sub(standing.since_ns) / 1_000_000)
+            .with("transitions", ledger.failsafe.count),
+    );
     for (name, stats) in topics {
         let level = if stats.sense.accepted == 0 { DiagnosticLevel::Stale } else { DiagnosticLevel::Ok };
+        let topic = DiagnosticStatus::new(level, name.clone(), "")
+            .with("received", stats.link.received)
+            .with("malformed", stats.link.malformed)
+            .with("gaps", stats.link.gaps)
+            .with("duplicates", stats.link.duplicates)
+            .with("reordered", stats.link.reordered)
+            .with("refused", stats.sense.refused());
         status.push(
-            DiagnosticStatus::new(level, name.clone(), "")
-                .with("received", stats.link.received)
-                .with("malformed", stats.link.malformed)
-                .with("gaps", stats.link.gaps)
-                .with("refused", stats.sense.refused()),
+            stats.sense.named().into_iter().fold(topic, |topic, (name, count)| topic.with(name, count)),
         );
     }
     DiagnosticArray { header: Header::new(now_ns, ""), status }

@@ -23,6 +23,7 @@ use crossbeam::queue::ArrayQueue;
 use reflexarc_drivers::{Clock, Publisher, msg::DiagnosticArray};
 
 use crate::clockwork::{Schedule, monotonic_ns, sleep_until, tighten_timer_slack};
+use crate::failsafe::FailsafeReport;
 use crate::ledger::{Ledger, ThoughtRecord, TickRecord};
 use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause, WaitReason};
@@ -152,6 +153,7 @@ pub fn run(
         policy: mind.policy_name().to_owned(),
         commands_dropped: dropped + writer.unsent(),
         stops: spine.stops().0,
+        failsafe: FailsafeReport::new(&ledger.failsafe, &spine),
         chunks: ChunkReport::new(&spine.play_stats(), &ledger.audit),
         topics: names
             .iter()

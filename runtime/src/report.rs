@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditCounts;
 use crate::chunk::{Late, PlayStats};
+use crate::failsafe::FailsafeReport;
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Rule;
 use crate::outcome::{Outcome, OutcomeWatch, TimelineEntry};
@@ -32,6 +33,9 @@ pub struct TopicReport {
     pub reordered: u64,
     /// Messages refused by their content: stamp, shape, names, NaN, range.
     pub refused: u64,
+    /// What the sense itself counted, by name: why messages were refused, clock jumps, times gone stale. What never
+    /// happened is absent.
+    pub counts: BTreeMap<String, u64>,
 }
 
 impl TopicReport {
@@ -47,6 +51,13 @@ impl TopicReport {
             duplicates: stats.link.duplicates,
             reordered: stats.link.reordered,
             refused: stats.sense.refused(),
+            counts: stats
+                .sense
+                .named()
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
         }
     }
 }
@@ -181,6 +192,8 @@ pub struct Report {
     pub modes: BTreeMap<String, u64>,
     /// Stops latched.
     pub stops: u64,
+    /// What the failsafe did.
+    pub failsafe: FailsafeReport,
     /// Counters by topic.
     pub topics: Vec<TopicReport>,
     /// Ledger records lost.
@@ -319,6 +332,16 @@ impl Report {
         }
         let modes: Vec<String> = self.modes.iter().map(|(mode, count)| format!("{mode} {count}")).collect();
         writeln!(out, "modes (ticks)     {}; {} stops", modes.join(", "), self.stops)?;
+        let failsafe = &self.failsafe;
+        writeln!(
+            out,
+            "failsafe (ticks)  {:?}; decided by {:?}; {} slips, pads pressed for {} ticks, stops promised within {:.0} ms",
+            failsafe.actions,
+            failsafe.causes,
+            failsafe.slips,
+            failsafe.pressed_ticks,
+            failsafe.promised_stop_ms
+        )?;
         let steps: Vec<String> = self
             .timeline
             .iter()
@@ -340,6 +363,15 @@ impl Report {
                 topic.duplicates,
                 topic.reordered
             )?;
+            let odd: Vec<String> = topic
+                .counts
+                .iter()
+                .filter(|(name, _)| *name != "accepted")
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            if !odd.is_empty() {
+                writeln!(out, "  {:<24} {}", "", odd.join(", "))?;
+            }
         }
         if let Some(recorder) = &self.recorder {
             writeln!(

@@ -14,6 +14,7 @@ use reflexarc_kinematics::{ARM7_URDF, Chain, UrdfError};
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 
 use crate::config::{Config, ConfigError};
+use crate::failsafe::{Failsafe, FailsafeReport, Promise, ResetRefused};
 use crate::ledger::{Ledger, TickRecord};
 use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause};
@@ -22,7 +23,6 @@ use crate::progress::Progress;
 use crate::recorder::RecordError;
 use crate::reflex::Command;
 use crate::report::{ChunkReport, Report, TopicReport};
-use crate::safety::ResetRefused;
 use crate::senses::{Senses, Snapshot};
 use crate::spine::{CommandWriter, Spine};
 
@@ -220,7 +220,19 @@ impl Runtime {
         self.mind.instruct(instruction)
     }
 
-    /// Latches a stop.
+    /// The failsafe: state, table, last transitions.
+    #[must_use]
+    pub fn failsafe(&self) -> &Failsafe {
+        self.spine.failsafe()
+    }
+
+    /// How long a stop may take from the tick that names it.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        self.spine.promise()
+    }
+
+    /// Orders a stop; the next tick latches it.
     pub fn stop(&mut self, cause: StopCause) {
         self.spine.stop(cause);
     }
@@ -243,7 +255,9 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::Policy`] if it does not run with the configured senses.
     pub fn warm_up(&mut self) -> Result<(), RuntimeError> {
-        Ok(self.mind.warm_up(self.dof)?)
+        self.mind.warm_up(self.dof)?;
+        self.spine.warm();
+        Ok(())
     }
 
     /// How the run stands.
@@ -261,6 +275,7 @@ impl Runtime {
             policy: self.mind.policy_name().to_owned(),
             commands_dropped: self.writer.unsent(),
             stops: self.spine.stops().0,
+            failsafe: FailsafeReport::new(&self.ledger.failsafe, &self.spine),
             chunks: ChunkReport::new(&self.spine.play_stats(), &self.ledger.audit),
             topics: names
                 .iter()
@@ -285,5 +300,7 @@ pub(crate) fn tick_record(command: &Command) -> TickRecord {
         observation_to_command_ns: age_ns.filter(|_| command.first),
         commanded: command.joints.is_some(),
         limited: command.limited,
+        failsafe: command.failsafe,
+        transition: command.transition,
     }
 }
