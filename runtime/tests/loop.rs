@@ -346,23 +346,6 @@ fn a_blocked_arm_holds_and_gives_way() {
 }
 
 #[test]
-fn a_pad_that_feels_too_much_stops_the_closing() {
-    let mut rig = Rig::new(Config::default(), act(Subtask::Grasp, [0.5, 0.0, 0.2], 0.0, 0.0, 20.0));
-    rig.until_active();
-    rig.run(24);
-    // 16 taxels of 4 N on each pad: 64 N, more than the 60 N allowed.
-    rig.plant.sends.normal_n = 4.0;
-    rig.run(2);
-    let width_m = rig.plant.width_m;
-    assert!(width_m > 0.0);
-    rig.run(HZ / 2);
-    assert!((rig.plant.width_m - width_m).abs() < 0.2 / HZ as f64 * 2.0);
-    rig.plant.sends.normal_n = 0.5;
-    rig.run(HZ);
-    assert!(rig.plant.width_m < 1e-3);
-}
-
-#[test]
 fn the_audit_reads_tokens_in_microseconds() {
     let mut rig = rig();
     rig.run(4 * HZ);

@@ -1,7 +1,5 @@
 //! The table: what is done about each cause, when, and what ends it.
 
-use std::fmt::Write as _;
-
 use super::action::Action;
 use super::cause::Cause;
 use crate::config::FailsafeConfig;
@@ -83,41 +81,10 @@ impl Table {
     pub fn torque_off_ns(&self) -> Option<u64> {
         self.torque_off_ns
     }
-
-    /// The table in Markdown, times in ms.
-    #[must_use]
-    pub fn to_markdown(&self) -> String {
-        let mut text = String::from(
-            "| cause | when | action | after | if it lasts | gone for | override |\n\
-             |---|---|---|---|---|---|---|\n",
-        );
-        let mut rows: Vec<&Row> = self.rows().collect();
-        rows.sort_by_key(|row| std::cmp::Reverse((row.action, row.cause)));
-        for row in rows {
-            let escalation = row.escalation.map_or_else(
-                || "–".to_owned(),
-                |to| format!("{} after {} ms", to.to, to.after_ns / NS_PER_MS),
-            );
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} ms | {escalation} | {} ms | {} |",
-                row.cause,
-                row.cause.condition(),
-                row.action,
-                row.delay_ns / NS_PER_MS,
-                row.clear_ns / NS_PER_MS,
-                if row.overridable { "yes" } else { "no" }
-            );
-        }
-        text
-    }
 }
 
-const NS_PER_MS: u64 = 1_000_000;
-
 const fn ns(ms: u64) -> u64 {
-    ms.saturating_mul(NS_PER_MS)
+    ms.saturating_mul(1_000_000)
 }
 
 /// A stop after `ms` if it lasts; 0 means never.
