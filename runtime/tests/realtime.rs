@@ -20,6 +20,7 @@ fn patient() -> Config {
     config.senses.tactile_max_age_ms = 2_000;
     config.senses.joints_max_age_ms = 2_000;
     config.safety.decision_max_age_ms = 2_000;
+    config.failsafe.overrun_ms = 2_000;
     config
 }
 

@@ -42,7 +42,7 @@ fn each_fault_of_a_joint_state_has_its_counter() {
     let faults: [(&str, fn(&mut reflexarc_drivers::msg::JointState)); 8] = [
         ("non_finite", |state| state.position[3] = f64::NAN),
         ("non_finite", |state| state.position[7] = f64::INFINITY),
-        ("shape", |state| drop(state.position.pop())),
+        ("shape", |state| state.position.truncate(7)),
         ("names", |state| state.name[2] = "joint9".into()),
         ("names", |state| state.name[2] = "joint1".into()),
         ("range", |state| state.position[1] = 40.0),
@@ -106,7 +106,7 @@ fn gaps_duplicates_reordering_and_garbage_are_counted() {
     let mut rig = rig();
     rig.plant.sends.joints = false;
     let topics = Topics::new("");
-    let mut send = |rig: &mut Rig, sequence: i64, garbage: bool| {
+    let send = |rig: &mut Rig, sequence: i64, garbage: bool| {
         let state = rig.plant.joint_state(rig.now_ns());
         let payload = if garbage { vec![7; 40] } else { state.encode() };
         let attachment = Attachment { sequence, source_ns: rig.now_ns(), gid: [9; 16] }.encode();

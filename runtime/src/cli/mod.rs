@@ -59,9 +59,9 @@ enum Command {
     /// Drive the robot until the task is done, the time is over, or a signal comes.
     #[command(after_help = "\
 The robot's side (hardware drivers or the simulator) publishes camera/*/image_raw, tactile/*/taxels \
-and joint_states, and takes joint_command. Motion begins when all senses are fresh and ends with a \
-braked hold. Publish `estop` = true to stop; leaving a stop takes `estop` = false, `reset` = true \
-and then `enable` = true.
+and joint_states, and takes joint_command. Motion begins when all required senses are fresh and ends with a \
+braked hold; a hold that lasts becomes a stop (docs/failsafe.md). Publish `estop` = true to stop; leaving a \
+stop takes its cause gone, `reset` = true and then `enable` = true.
 
 Example:
   reflexarc run --model vla-model/weights/goal.safetensors --connect tcp/127.0.0.1:7447 \\
