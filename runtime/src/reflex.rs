@@ -313,6 +313,7 @@ impl Reflex {
         let stopped = self.failsafe.state().latched().is_some();
         let sound = gate == Gate::Open && snapshot.health.is_ok();
         let mut found = Findings::new(wish, gate);
+        found.causes = found.causes.with_if(self.failsafe.state().needs_enable(), Cause::NotEnabled);
         // While stopped nothing is followed, and so there is nothing to miss.
         found.add_wish(stopped, sound);
         found.add_senses(snapshot, &mut self.details);

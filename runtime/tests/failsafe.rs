@@ -184,7 +184,9 @@ fn a_stop_is_left_by_release_reset_and_a_fresh_enable_only() {
         let (standing, transition) = walk.step(flags(CauseSet::EMPTY));
         assert_eq!((standing.action, standing.cause), (Action::None, None));
         assert_eq!(transition.unwrap().reason, Reason::Cleared);
-        let raised = if walk.table.row(cause).action.latches() { Reason::Raised } else { Reason::Escalated };
+        let row = walk.table.row(cause);
+        let at_once = row.action.latches() && row.delay_ns == 0;
+        let raised = if at_once { Reason::Raised } else { Reason::Escalated };
         assert_eq!(first.unwrap().reason, raised, "{cause}");
     }
 }

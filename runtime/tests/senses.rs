@@ -88,6 +88,7 @@ fn each_fault_of_a_picture_and_of_a_pad_has_its_counter() {
         assert_eq!(count(&rig, "camera/scene/image_raw", "shape"), index as u64 + 1);
     }
     rig.plant.sends.left = false;
+    rig.run(2);
     let left = rig.plant.link.publisher(&topics.tactile("left")).unwrap();
     let pad = |shape: [(&str, u32); 3], value: f32| {
         let len = shape.iter().map(|(_, side)| *side as usize).product();

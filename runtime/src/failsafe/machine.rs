@@ -127,6 +127,12 @@ impl State {
         self.spans[cause as usize].is_some()
     }
 
+    /// Whether a reset still wants a fresh enable.
+    #[must_use]
+    pub fn needs_enable(&self) -> bool {
+        self.needs_enable && self.latch.is_none()
+    }
+
     /// After one `enable`. While stopped it counts for nothing.
     #[must_use]
     pub fn enabled(self) -> Self {
@@ -137,7 +143,7 @@ impl State {
     #[must_use]
     pub fn step(&self, table: &Table, now_ns: u64, flags: Flags) -> (Self, Option<Transition>) {
         let mut next = Self { was_reset: false, ..*self };
-        let causes = flags.causes.with_if(self.needs_enable && self.latch.is_none(), Cause::NotEnabled);
+        let causes = flags.causes.with_if(self.needs_enable(), Cause::NotEnabled);
         let mut strongest = (Action::None, None);
         for row in table.rows() {
             let span = &mut next.spans[row.cause as usize];
