@@ -106,9 +106,12 @@ fn the_table_of_the_documentation_is_what_the_machine_does() {
             true => "–".to_owned(),
             false => overridden.last().map_or(Action::None, |(_, action)| *action).to_string(),
         };
-        let within = match row.action.follows() {
-            true => "–".to_owned(),
-            false => format!("{:.0} ms", promise.within_ns(&row) as f64 / 1e6),
+        // What retracts moves on purpose.
+        let within = match row.action {
+            Action::None | Action::Warn | Action::Slow | Action::Retract => "–".to_owned(),
+            Action::Hold | Action::ControlledStop | Action::TorqueOffRequest => {
+                format!("{:.0} ms", promise.within_ns(&row) as f64 / 1e6)
+            }
         };
         writeln!(
             text,

@@ -191,9 +191,9 @@ fn a_clock_that_jumps_and_a_loop_that_stumbles_keep_the_arm_where_it_is() {
     for index in 0..HZ {
         assert_eq!(tick(tick_ns(index), Some(which)).mode, Mode::Waiting(WaitReason::ClockJump { which }));
     }
-    // Ticks 150 ms apart.
+    // Ticks 250 ms apart: the clock has settled by the first.
     for index in 1..20 {
-        let command = tick(tick_ns(HZ) + index * 150_000_000, None);
+        let command = tick(tick_ns(HZ) + index * 250_000_000, None);
         assert!(matches!(command.mode, Mode::Waiting(WaitReason::Overrun { .. })), "{}", command.mode);
         assert!(command.joints.is_none());
     }

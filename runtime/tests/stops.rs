@@ -97,7 +97,9 @@ fn every_stop_is_at_rest_within_its_promised_time() {
                     assert!(ticks <= promise.stop_ticks, "{cause} at {moment}: {ticks} ticks, {promise:?}");
                 }
             }
-            for _ in 0..20 {
+            // A gap in the loop is over in a moment; all others last.
+            let lasts = if cause == Cause::LoopOverrun { 0 } else { 20 };
+            for _ in 0..lasts {
                 let command = rig.step();
                 assert!(!command.failsafe.action.follows(), "{cause} at {moment}: {}", command.mode);
                 assert!(standing.action == Action::Retract || speed(&command) == 0.0, "{cause} at {moment}");
@@ -308,7 +310,7 @@ fn a_force_beyond_the_limit_backs_fingers_and_arm_off_in_the_tick_that_feels_it(
     let mut rig = gripping();
     let before = rig.step();
     let joints = before.joints.unwrap();
-    assert_eq!((before.mode, joints.gripper_force_n), (Mode::Active, 20.0));
+    assert_eq!(before.mode, Mode::Active);
     // 16 taxels of 4 N on each pad: 64 N, more than the 60 N allowed. Pads speak each second tick.
     rig.tick += rig.tick % 2;
     rig.plant.sends.normal_n = 4.0;
@@ -316,7 +318,9 @@ fn a_force_beyond_the_limit_backs_fingers_and_arm_off_in_the_tick_that_feels_it(
     assert!(matches!(command.mode, Mode::Holding(HoldReason::PadForce { pad: 0 })));
     assert_eq!(command.failsafe.action, Action::Retract);
     let now = command.joints.unwrap();
-    assert!(now.gripper_width_m > joints.gripper_width_m && now.gripper_force_n <= 10.0);
+    assert!(
+        now.gripper_width_m > joints.gripper_width_m && now.gripper_force_n == 0.5 * joints.gripper_force_n
+    );
     let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
     let height_m = |command: &Command| chain.base_from_tip(&command.joints.unwrap().q).translation.vector.z;
     let last = rig.run(HZ / 2);
@@ -326,25 +330,26 @@ fn a_force_beyond_the_limit_backs_fingers_and_arm_off_in_the_tick_that_feels_it(
     rig.plant.sends.normal_n = 0.5;
     rig.until_active();
     rig.run(HZ);
-    assert!(rig.plant.width_m < 1e-3 && rig.plant.force_n == 20.0);
+    assert!(rig.plant.width_m < 1e-3 && rig.plant.force_n == joints.gripper_force_n);
     assert!(rig.runtime.report().failsafe.pressed_ticks >= HZ / 2);
 }
 
 #[test]
 fn a_slip_tightens_the_grip_in_the_tick_that_feels_it_and_the_task_goes_on() {
     let mut rig = gripping();
+    let grip_n = rig.plant.force_n;
     rig.tick += rig.tick % 2;
     rig.plant.sends.shear_n = 0.8;
     let command = rig.step();
     assert_eq!((command.mode, command.failsafe.action), (Mode::Active, Action::Warn));
     assert_eq!(command.failsafe.cause, Some(Cause::Slip));
-    assert_eq!(command.joints.unwrap().gripper_force_n, 28.0);
+    assert_eq!(command.joints.unwrap().gripper_force_n, grip_n + 8.0);
     // Again and again: up to the limit and no further.
     for sign in [-1.0, 1.0, -1.0, 1.0] {
         rig.plant.sends.shear_n = 0.8 * sign;
         rig.run(2);
     }
     assert!(rig.plant.force_n <= 40.0 && rig.plant.force_n > 39.0);
-    assert_eq!(rig.run(11 * HZ).joints.unwrap().gripper_force_n, 20.0);
+    assert_eq!(rig.run(11 * HZ).joints.unwrap().gripper_force_n, grip_n);
     assert_eq!(rig.runtime.report().failsafe.slips, 5);
 }
