@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditCounts;
 use crate::chunk::{Late, PlayStats};
+use crate::cost::CostReport;
 use crate::failsafe::FailsafeReport;
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Rule;
@@ -200,6 +201,8 @@ pub struct Report {
     pub records_lost: u64,
     /// The recording, if there was one.
     pub recorder: Option<RecorderReport>,
+    /// What the run cost.
+    pub cost: CostReport,
     /// Anything else that went wrong, in words.
     pub problems: Vec<String>,
 }
@@ -255,7 +258,14 @@ impl Report {
         }
     }
 
-    /// The report for people, a dozen lines.
+    /// Takes the word of someone who could see whether the task was done; it counts for the ledger as well.
+    pub fn judge(&mut self, success: bool) {
+        self.success = Some(success);
+        let tasks = if success { self.cost.usage.tasks.max(1) } else { 0 };
+        self.cost = self.cost.with_tasks(tasks);
+    }
+
+    /// The report for people, two dozen lines.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -383,6 +393,7 @@ impl Report {
                 recorder.dropped
             )?;
         }
+        self.cost.write_text(out)?;
         for problem in &self.problems {
             writeln!(out, "problem           {problem}")?;
         }

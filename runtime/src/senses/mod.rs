@@ -108,6 +108,10 @@ pub struct TopicStats {
     pub sense: SenseCounts,
     /// The link's counters.
     pub link: SubscriptionStats,
+    /// Capture time of the newest usable value, ns; absent where there has been none.
+    pub newest_ns: Option<u64>,
+    /// How old it may be, ns.
+    pub limit_ns: u64,
 }
 
 /// The arm's own state.

@@ -143,6 +143,11 @@ impl<M: Message, T> Sense<M, T> {
 
     pub(super) fn stats(&self) -> TopicStats {
         let sense = SenseCounts { jumps: self.clock.jumps, resyncs: self.clock.resyncs, ..self.counts };
-        TopicStats { sense, link: self.subscription.stats() }
+        TopicStats {
+            sense,
+            link: self.subscription.stats(),
+            newest_ns: self.accepted.as_ref().map(|accepted| accepted.capture_ns),
+            limit_ns: self.rules.limit_ns,
+        }
     }
 }
