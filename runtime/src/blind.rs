@@ -27,9 +27,9 @@ pub(crate) struct Sight {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Again {
     /// As it is now.
-    pub body: Body,
+    pub(crate) body: Body,
     /// Whether the gripper stands as it did when it was last seen.
-    pub same_grip: bool,
+    pub(crate) same_grip: bool,
 }
 
 impl Sight {
