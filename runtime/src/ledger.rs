@@ -71,6 +71,8 @@ pub struct ThoughtRecord {
     pub tokens: u32,
     /// Mind periods skipped before this one.
     pub skipped: u64,
+    /// Number of the instruction in force; counts changes of the words.
+    pub instruction: u64,
     /// The audit's counters so far.
     pub audit: AuditCounts,
 }
@@ -265,6 +267,7 @@ mod tests {
                 world_audit_ns: 900,
                 tokens: 16,
                 skipped: 0,
+                instruction: 0,
                 audit: AuditCounts::default(),
             });
         }

@@ -26,6 +26,8 @@
 //! | [`clockwork`] | absolute schedules: skip and count, never burst |
 //! | [`recorder`] | the MCAP file |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
+//! | [`cost`] | tokens, energy and money: per run, hour and task |
+//! | [`health`] | the table of figures behind `diagnostics` and the metrics page |
 //! | [`cli`] | the command line of the binary `reflexarc` |
 //!
 //! Glossary: a *snapshot* is one moment of all senses; a *thought* is what came of one period of
@@ -59,6 +61,9 @@ pub mod cli;
 pub mod clockwork;
 pub mod config;
 mod config_check;
+mod config_fault;
+pub mod cost;
+pub mod health;
 pub mod ledger;
 pub mod load;
 pub mod mind;

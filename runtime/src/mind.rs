@@ -74,6 +74,7 @@ pub struct Mind {
     goals: Publisher<Goal>,
     spoken: Spoken,
     decisions: u64,
+    instructed: u64,
     refused_instructions: u64,
     unsent: u64,
 }
@@ -101,6 +102,7 @@ impl Mind {
             instructions: link.subscribe_queue(&topics.instruction, 16)?,
             goals: link.publisher(&topics.goal)?,
             decisions: 0,
+            instructed: 0,
             refused_instructions: 0,
             unsent: 0,
         })
@@ -134,6 +136,7 @@ impl Mind {
         // The same words again (a latched topic repeats them) must not restart the policy.
         if words != self.instruction {
             words.clone_into(&mut self.instruction);
+            self.instructed += 1;
             self.policy.instruct(words);
             self.audit.begin();
         }
@@ -234,6 +237,7 @@ impl Mind {
             world_audit_ns,
             tokens,
             skipped,
+            instruction: self.instructed,
             audit: self.audit.counts(),
         };
         Some((thought, record))

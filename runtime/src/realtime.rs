@@ -6,7 +6,8 @@
 //! | `sender` | puts commands on the link | the reflex |
 //! | `mind` | policy and audit at `mind_hz`, puts goals on the link | its next deadline, the model |
 //! | `recorder` | MCAP file | the link's tap, the disk |
-//! | `telemetry` | ledger, `diagnostics` at 1 Hz | a 20 ms timer, the link |
+//! | `telemetry` | ledger, the board at 5 Hz, `diagnostics` at 1 Hz | a 20 ms timer, the link, sysfs |
+//! | `metrics` | the metrics page, if it is wanted | one client, two seconds at most |
 //! | the caller's | `on_progress` | telemetry |
 //!
 //! Between them stand newest-value slots and bounded queues only. A period that was missed is
@@ -20,14 +21,17 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use crossbeam::queue::ArrayQueue;
-use reflexarc_drivers::{Clock, Publisher, msg::DiagnosticArray};
+use reflexarc_drivers::Clock;
 
 use crate::clockwork::{Schedule, monotonic_ns, sleep_until, tighten_timer_slack};
+use crate::cost::{CostReport, Energy, Usage};
+use crate::health::server::Server;
+use crate::health::{News, Teller};
 use crate::ledger::{Ledger, ThoughtRecord, TickRecord};
 use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause, WaitReason};
 use crate::outcome::OutcomeWatch;
-use crate::progress::{Progress, diagnostics};
+use crate::progress::Progress;
 use crate::recorder::{Recorder, RunInfo};
 use crate::reflex::Command;
 use crate::report::{ChunkReport, Report, TopicReport};
@@ -76,11 +80,18 @@ pub fn run(
 ) -> Result<Report, RuntimeError> {
     runtime.warm_up()?;
     let info = RunInfo::new(&runtime.config, runtime.policy_name());
-    let recorder = match &runtime.config.record.path {
-        Some(path) => Some(Recorder::start(path, runtime.link.tap(runtime.config.record.queue), &info)?),
-        None => None,
+    let server = runtime.config.metrics.address().map(Server::start).transpose()?;
+    let (recorder, drops) = match &runtime.config.record.path {
+        Some(path) => {
+            let tap = runtime.link.tap(runtime.config.record.queue);
+            let drops = tap.drops();
+            (Some(Recorder::start(path, tap, &info)?), Some(drops))
+        }
+        None => (None, None),
     };
-    let health = runtime.link.publisher(&runtime.topics.diagnostics)?;
+    let diagnostics = runtime.link.publisher(&runtime.topics.diagnostics)?;
+    let pinboard = server.as_ref().map(Server::pinboard);
+    let teller = Teller::new(runtime.config.cost.clone(), diagnostics, pinboard, drops);
     let Runtime { config, mut spine, mut mind, mut writer, dof: _, .. } = runtime;
     let names = Senses::names(&config.senses);
     let wires = Wires {
@@ -98,14 +109,14 @@ pub fn run(
     let start_ns = monotonic_ns() + 5_000_000;
     let mut problems = Vec::new();
 
-    let (ledger, watch, dropped) = std::thread::scope(|scope| {
-        let (wires, names, health) = (&wires, &names, &health);
+    let (ledger, watch, energy, dropped) = std::thread::scope(|scope| {
+        let (wires, names) = (&wires, &names);
         let (spine, mind, writer) = (&mut spine, &mut mind, &mut writer);
         let (mind_hz, reflex_hz) = (config.rates.mind_hz, config.rates.reflex_hz);
         // A closure, so that a thread that cannot be started lets those already running end.
         let start = move || {
             let telemetry =
-                spawn(scope, "telemetry", move || keep_books(wires, clock, health, names, &progress_tx))?;
+                spawn(scope, "telemetry", move || keep_books(wires, clock, teller, names, &progress_tx))?;
             let sender = spawn(scope, "sender", move || send_commands(&command_rx, writer))?;
             let minding = spawn(scope, "mind", move || {
                 let _done = SetOnDrop(&wires.mind_done);
@@ -131,11 +142,12 @@ pub fn run(
         let (dropped, lost) = joined("reflex", reflexing, &mut problems).unwrap_or_default();
         joined("sender", sender, &mut problems);
         joined("mind", minding, &mut problems);
-        let (mut ledger, watch) = joined("telemetry", telemetry, &mut problems).unwrap_or_default();
+        let (mut ledger, watch, energy) = joined("telemetry", telemetry, &mut problems).unwrap_or_default();
         ledger.lost = lost;
-        Ok::<_, RuntimeError>((ledger, watch, dropped))
+        Ok::<_, RuntimeError>((ledger, watch, energy, dropped))
     })?;
 
+    drop(server);
     let recorder = match recorder.map(Recorder::finish) {
         Some(Ok(report)) => Some(report),
         Some(Err(error)) => {
@@ -159,6 +171,7 @@ pub fn run(
             .map(|(name, stats)| TopicReport::new(name, stats))
             .collect(),
         recorder,
+        cost: CostReport::new(Usage::new(&ledger, &watch, energy), &config.cost),
         problems,
         ..Report::from_ledger(&ledger, &watch)
     })
@@ -274,10 +287,10 @@ fn send_commands(commands: &Receiver<Command>, writer: &mut CommandWriter) {
 fn keep_books(
     wires: &Wires,
     clock: &Clock,
-    health: &Publisher<DiagnosticArray>,
+    mut teller: Teller,
     names: &[String],
     progress: &Sender<Progress>,
-) -> (Ledger, OutcomeWatch) {
+) -> (Ledger, OutcomeWatch, Energy) {
     let mut ledger = Ledger::default();
     let mut watch = OutcomeWatch::default();
     let mut topics = [TopicStats::default(); MAX_SENSES];
@@ -300,6 +313,7 @@ fn keep_books(
         if let Some(newest) = wires.topics.pop() {
             topics = newest;
         }
+        teller.look(monotonic_ns());
         let now_ns = clock.now_ns();
         let per_s = rate.update(now_ns, ledger.thoughts);
         let news = Progress::new(&ledger, &watch, mode, per_s);
@@ -308,9 +322,9 @@ fn keep_books(
         });
         if now_ns.saturating_sub(healthy_ns) >= DIAGNOSTICS_NS || done {
             healthy_ns = now_ns;
-            let named: Vec<_> = names.iter().cloned().zip(topics).collect();
-            // Nobody may be listening; a failed put is counted by the publisher.
-            let _ = health.put(&diagnostics(now_ns, &news, &ledger, &named));
+            let topics: Vec<_> = names.iter().cloned().zip(topics).collect();
+            let (progress, ledger, watch) = (&news, &ledger, &watch);
+            teller.tell(&News { now_ns, progress, ledger, watch, topics: &topics });
         }
         if changed || done || now_ns.saturating_sub(told_ns) >= PROGRESS_NS {
             told = Some((mode, news.message.clone()));
@@ -319,7 +333,7 @@ fn keep_books(
             let _ = progress.try_send(news);
         }
         if done {
-            return (ledger, watch);
+            return (ledger, watch, teller.finish(monotonic_ns()));
         }
         std::thread::sleep(TELEMETRY_PERIOD);
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditCounts;
 use crate::chunk::{Late, PlayStats};
+use crate::cost::CostReport;
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Rule;
 use crate::outcome::{Outcome, OutcomeWatch, TimelineEntry};
@@ -187,6 +188,8 @@ pub struct Report {
     pub records_lost: u64,
     /// The recording, if there was one.
     pub recorder: Option<RecorderReport>,
+    /// What the run cost.
+    pub cost: CostReport,
     /// Anything else that went wrong, in words.
     pub problems: Vec<String>,
 }
@@ -242,7 +245,14 @@ impl Report {
         }
     }
 
-    /// The report for people, a dozen lines.
+    /// Takes the word of someone who could see whether the task was done; it counts for the ledger as well.
+    pub fn judge(&mut self, success: bool) {
+        self.success = Some(success);
+        let tasks = if success { self.cost.usage.tasks.max(1) } else { 0 };
+        self.cost = self.cost.with_tasks(tasks);
+    }
+
+    /// The report for people, two dozen lines.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -351,6 +361,7 @@ impl Report {
                 recorder.dropped
             )?;
         }
+        self.cost.write_text(out)?;
         for problem in &self.problems {
             writeln!(out, "problem           {problem}")?;
         }

@@ -14,6 +14,9 @@ use reflexarc_kinematics::{ARM7_URDF, Chain, UrdfError};
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 
 use crate::config::{Config, ConfigError};
+use crate::cost::{CostReport, Energy, Usage};
+use crate::health::server::ServeError;
+use crate::health::{Health, Vitals, Watcher};
 use crate::ledger::{Ledger, TickRecord};
 use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause};
@@ -64,6 +67,9 @@ pub enum RuntimeError {
     /// The recording could not be started.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The metrics page could not be served.
+    #[error(transparent)]
+    Metrics(#[from] ServeError),
     /// A thread could not be started.
     #[error("cannot start the thread `{name}`: {source}")]
     Thread {
@@ -252,7 +258,28 @@ impl Runtime {
         Progress::new(&self.ledger, &self.watch, self.mode(), self.ledger.decisions_per_s())
     }
 
-    /// The report so far. `success` is for the caller to set.
+    /// The table of figures behind `diagnostics` and the metrics page, at the time of the last tick. Levels
+    /// that speak of events speak of the whole run.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let names = Senses::names(&self.config.senses);
+        let topics: Vec<_> = names.into_iter().zip(self.spine.topic_stats()).collect();
+        Watcher::default().table(&Vitals {
+            now_ns: self.snapshot.now_ns,
+            progress: &self.progress(),
+            ledger: &self.ledger,
+            topics: &topics,
+            cost: &self.cost(),
+            board: None,
+            recorder_dropped: None,
+        })
+    }
+
+    fn cost(&self) -> CostReport {
+        CostReport::new(Usage::new(&self.ledger, &self.watch, Energy::not_measured()), &self.config.cost)
+    }
+
+    /// The report so far. Success is for the caller to judge, see [`Report::judge`].
     #[must_use]
     pub fn report(&self) -> Report {
         let names = Senses::names(&self.config.senses);
@@ -267,6 +294,7 @@ impl Runtime {
                 .zip(&self.spine.topic_stats())
                 .map(|(name, stats)| TopicReport::new(name, stats))
                 .collect(),
+            cost: self.cost(),
             ..Report::from_ledger(&self.ledger, &self.watch)
         }
     }

@@ -26,7 +26,7 @@ use std::sync::{
 pub use bus::Bus;
 pub use publisher::{Publisher, PublisherStats};
 pub use subscription::{QueueSubscription, Sample, Subscription, SubscriptionStats};
-pub use tap::{Tap, TapRecord};
+pub use tap::{Drops, Tap, TapRecord};
 pub use zenoh::ZenohConfig;
 
 use crate::attachment::Attachment;
