@@ -52,7 +52,8 @@ fn what_was_held_stays_held() {
     let mut rig = blind();
     rig.plant.sends.joints = true;
     let joints = (0..HZ).find_map(|_| rig.step().joints).unwrap();
-    assert_eq!(joints.gripper_force_n, 20.0);
+    // As near as the grammar's tokens are.
+    assert!((joints.gripper_force_n - 20.0).abs() < 0.5, "{}", joints.gripper_force_n);
     assert!((joints.gripper_width_m - 0.02).abs() < 0.005, "{}", joints.gripper_width_m);
     rig.until_active();
 }
