@@ -14,7 +14,8 @@
 //! |---|---|
 //! | [`config`] | the TOML configuration |
 //! | [`senses`] | newest values with their ages; what is refused and why; health |
-//! | [`mind`] | the policy, asked once per period |
+//! | [`mind`] | the policy, asked once per period; a panic of its is an error |
+//! | [`fault`] | faults on purpose, of links and policies |
 //! | [`audit`] | every token against the grammar, every number against the world |
 //! | [`chunk`] | action chunks → smooth joint motion |
 //! | [`modes`] | what the loop can be doing, with the diagram |
@@ -26,6 +27,7 @@
 //! | [`clockwork`] | absolute schedules: skip and count, never burst |
 //! | [`recorder`] | the MCAP file |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
+//! | [`watch`] | a judge of emitted commands, for tests and evaluations |
 //! | [`cost`] | tokens, energy and money: per run, hour and task |
 //! | [`health`] | the table of figures behind `diagnostics` and the metrics page |
 //! | [`cli`] | the command line of the binary `reflexarc` |
@@ -63,6 +65,8 @@ pub mod config;
 mod config_check;
 mod config_fault;
 pub mod cost;
+pub mod fault;
+mod guarded;
 pub mod health;
 pub mod ledger;
 pub mod load;
@@ -79,6 +83,7 @@ pub mod runtime;
 pub mod safety;
 pub mod senses;
 pub mod spine;
+pub mod watch;
 
 pub use config::{Config, ConfigError};
 pub use modes::{HoldReason, Mode, Rule, SenseFault, SenseId, StopCause, WaitReason};

@@ -19,6 +19,7 @@ use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
+use crate::guarded::Guarded;
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
 use crate::senses::Snapshot;
@@ -66,7 +67,7 @@ impl Thought {
 
 /// A policy with its audit and its place on the link.
 pub struct Mind {
-    policy: Box<dyn Policy>,
+    policy: Guarded,
     audit: Audit,
     senses: SenseConfig,
     instruction: String,
@@ -89,9 +90,10 @@ impl Mind {
         topics: &Topics,
         config: &Config,
         chain: Chain,
-        mut policy: Box<dyn Policy>,
+        policy: Box<dyn Policy>,
     ) -> Result<Self, LinkError> {
         let instruction = config.policy.instruction.trim().to_owned();
+        let mut policy = Guarded::new(policy);
         policy.instruct(&instruction);
         Ok(Self {
             policy,
@@ -237,6 +239,7 @@ impl Mind {
             world_audit_ns,
             tokens,
             skipped,
+            policy_panics: self.policy.panics(),
             instruction: self.instructed,
             audit: self.audit.counts(),
         };
@@ -271,6 +274,12 @@ impl Mind {
         if self.goals.put(&goal).is_err() {
             self.unsent += 1;
         }
+    }
+
+    /// By how much longer than usual the last decision would have taken, see
+    /// [`Policy::imitated_delay_ns`].
+    pub fn imitated_delay_ns(&mut self) -> u64 {
+        self.policy.imitated_delay_ns()
     }
 
     /// Goals and chunks that the link did not take.

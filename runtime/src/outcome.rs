@@ -176,6 +176,7 @@ mod tests {
             world_audit_ns: 1,
             tokens: 16,
             skipped: 0,
+            policy_panics: 0,
             instruction: 0,
             audit: AuditCounts::default(),
         }

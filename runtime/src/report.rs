@@ -146,6 +146,9 @@ pub struct Report {
     pub tokens: u64,
     /// Periods in which the policy gave an error.
     pub policy_errors: u64,
+    /// Panics of the policy; after three it is not asked any more.
+    #[serde(default)]
+    pub policy_panics: u32,
     /// Periods of the mind that were missed.
     pub mind_missed: u64,
     /// The same as a share of all its periods, percent.
@@ -216,6 +219,7 @@ impl Report {
             decisions_per_s: ledger.decisions_per_s(),
             tokens: ledger.tokens,
             policy_errors: ledger.failed,
+            policy_panics: ledger.policy_panics,
             mind_missed: ledger.thoughts_skipped,
             mind_missed_percent: percent(ledger.thoughts_skipped, ledger.thoughts),
             ticks: ledger.ticks,

@@ -3,8 +3,8 @@
 //! Under the lockstep clock [`Runtime::step`] does one tick in this order: senses; every
 //! `reflex_hz / mind_hz` ticks the mind, on this very snapshot; reflex; command. What the policy says
 //! comes into force `lockstep_delay_ms` after the tick in which it was asked (by default one mind
-//! period, the longest that thinking takes in real time without missing one), and until then it is not
-//! asked again. The same inputs give the same commands, bit for bit.
+//! period, the longest that thinking takes in real time without missing one), later where it imitates a
+//! slow one, and until then it is not asked again. The same inputs give the same commands, bit for bit.
 //!
 //! [`crate::realtime::run`] takes the same two halves apart and gives each a thread.
 
@@ -160,7 +160,10 @@ impl Runtime {
         {
             self.ledger.thought(&record);
             self.watch.thought(&record);
-            self.pending = Some((self.tick + self.config.lockstep_delay_ticks(), thought));
+            let longer = u128::from(self.mind.imitated_delay_ns()) * u128::from(self.config.rates.reflex_hz);
+            let longer = u64::try_from(longer.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
+            let due = self.tick.saturating_add(self.config.lockstep_delay_ticks()).saturating_add(longer);
+            self.pending = Some((due, thought));
             self.take_due();
         }
         let command = self.spine.act(now_ns, &self.snapshot, self.thought.as_ref());

@@ -47,6 +47,14 @@ pub enum PolicyError {
         /// What it said.
         reason: String,
     },
+    /// The policy panicked, now or too often before to be asked again.
+    #[error("the policy has panicked {times} times: {message}")]
+    Panicked {
+        /// How often so far.
+        times: u32,
+        /// What it said last.
+        message: String,
+    },
 }
 
 /// What a policy says to one observation.
@@ -91,4 +99,10 @@ pub trait Policy: Send {
     /// [`PolicyError`] when the observation cannot be used or the model fails; the policy stays
     /// usable, and the next call may succeed.
     fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError>;
+
+    /// By how much longer than usual the last decision would have taken, ns: for policies that imitate
+    /// slow ones under a simulated clock, where nothing takes any time. `u64::MAX`: it never comes.
+    fn imitated_delay_ns(&self) -> u64 {
+        0
+    }
 }

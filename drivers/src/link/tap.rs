@@ -100,8 +100,8 @@ impl Drop for Tap {
 #[derive(Clone, Debug)]
 pub(super) struct TopicInfo {
     pub(super) name: Arc<str>,
-    type_name: &'static str,
-    schema: &'static str,
+    pub(super) type_name: &'static str,
+    pub(super) schema: &'static str,
 }
 
 impl TopicInfo {

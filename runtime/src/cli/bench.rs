@@ -1,4 +1,4 @@
-//! `reflexarc bench`: how long a checkpoint takes on this machine, where the time goes, what bounds it.
+//! `reflexarc bench`: how long a model takes on this machine, where the time goes, what bounds it.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -10,11 +10,13 @@ use clap::Args;
 use reflexarc_vla_model::checkpoint::{
     Camera as TrainedCamera, Card, Checkpoint, CommonConfig, PolicyConfig,
 };
-use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
+use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::compute::{Backend, Precision, Roofline};
+use reflexarc_vla_model::device::{self, DeviceKind};
+use reflexarc_vla_model::goal::policy::{CpuOptions, GoalPolicy};
 use reflexarc_vla_model::observation::{Camera, Observation, ToolPose};
 use reflexarc_vla_model::policy::Policy;
-use reflexarc_vla_model::{act, device, smolvla};
+use reflexarc_vla_model::{act, goal, smolvla};
 use serde::Serialize;
 
 use super::{DeviceArg, EXIT_OK, PrecisionArg};
@@ -25,8 +27,12 @@ shown with its arithmetic per second beside what the machine reaches in a loop o
 roofline, measured in the same run), and with what bounds it: arithmetic, the weights' way from memory, or \
 what lies between the matrices (norms, softmax, conversions).
 
+On a GPU the first chunks also compile and choose its kernels: `warm-up` says how long all that took, and it \
+does not count.
+
 Example:
   reflexarc bench my_checkpoint --precision int8
+  reflexarc bench vla-model/weights/goal.safetensors --device gpu
   reflexarc bench my_checkpoint --precision int8 --steps 3 --reps 50 --json";
 
 /// Chunks that are computed before the measured ones.
@@ -35,16 +41,16 @@ const WARM_UP: usize = 3;
 /// The command's arguments.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// The checkpoint's folder, as LeRobot or `reflexarc quantize` writes it.
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// The checkpoint's folder, as LeRobot or `reflexarc quantize` writes it, or a weights file of the goal model.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
     /// In which numbers the model computes. A quantised folder keeps its integers.
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
     precision: PrecisionArg,
     /// Steps of SmolVLA's sampler in place of the checkpoint's.
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
-    /// What SmolVLA is told.
+    /// What the model is told; ACT is told nothing.
     #[arg(long, value_name = "TEXT", default_value = "pick up the red mug")]
     instruction: String,
     /// Chunks to measure; three more come first and do not count.
@@ -67,14 +73,21 @@ struct Report {
     engine: &'static str,
     model: String,
     precision: Precision,
+    /// Why it was computed in f32 instead; none where it was not.
+    fallback: Option<String>,
     device: String,
     cameras: usize,
     reps: usize,
     load_s: f64,
+    /// All that came before the measured chunks, the first of which compile a GPU's kernels.
+    warm_up_s: f64,
     #[serde(flatten)]
     chunk: Quantiles,
     chunks_per_s: f64,
-    actions_per_s: f64,
+    /// None where a decision is a goal.
+    actions_per_s: Option<f64>,
+    parameters: u64,
+    gflop: f64,
     resident_mib: f64,
     peak_rss_mib: f64,
     roofline: Option<Roofline>,
@@ -115,6 +128,7 @@ struct Stage {
 enum Subject {
     SmolVla(Box<smolvla::SmolVla>),
     Act(Box<act::Act>),
+    Goal(Box<GoalPolicy>),
 }
 
 /// Measures and prints.
@@ -125,20 +139,24 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8> {
     }
     let progress = Progress { terminal: std::io::stderr().is_terminal() };
     progress.say("loading");
-    let backend = match args.device {
-        DeviceArg::Cpu => Backend::cpu(args.threads),
-        other => Backend::from(&device::choose(other.into())?),
+    let chosen = device::choose(args.device.into())?;
+    let backend = match chosen.kind {
+        DeviceKind::Cpu => Backend::cpu(args.threads),
+        _ => Backend::from(&chosen),
     };
     let begun = Instant::now();
     let (mut subject, observation) = Subject::load(args, &backend)?;
     let load_s = begun.elapsed().as_secs_f64();
     let resident_mib = memory_mib("VmRSS:");
 
-    let (mut stage_times, mut totals, mut actions) = (Vec::new(), Vec::new(), 0);
+    let (mut stage_times, mut totals, mut actions) = (Vec::new(), Vec::new(), None);
+    let mut warm_up_s = 0.0;
+    let begun = Instant::now();
     for rep in 0..WARM_UP + args.reps {
-        let (times, chunk) = subject.run(&observation)?;
-        actions = chunk.count();
+        let (times, count) = subject.run(&observation)?;
+        actions = count;
         if rep < WARM_UP {
+            warm_up_s = begun.elapsed().as_secs_f64();
             progress.say(&format!("warming up, {} of {WARM_UP}", rep + 1));
             continue;
         }
@@ -154,20 +172,25 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8> {
     progress.end();
 
     let precision = Precision::from(args.precision);
-    let stages = subject.stages(&Card::read(&args.dir)?, precision);
+    let (stages, parameters) = subject.stages(args, precision)?;
+    let gflop = stages.iter().map(|stage| stage.flop as f64 * 1e-9).sum();
     let stages = stages.into_iter().zip(stage_times);
     let chunk = Quantiles::of(totals);
     let report = Report {
         engine: "reflexarc",
         model: subject.name().to_owned(),
         precision,
+        fallback: backend.fallback(precision),
         device: backend.description(),
         cameras: observation.cameras.len(),
         reps: args.reps,
         load_s,
+        warm_up_s,
         chunk,
         chunks_per_s: 1e3 / chunk.p50_ms,
-        actions_per_s: actions as f64 * 1e3 / chunk.p50_ms,
+        actions_per_s: actions.map(|actions| actions as f64 * 1e3 / chunk.p50_ms),
+        parameters,
+        gflop,
         resident_mib,
         peak_rss_mib,
         roofline,
@@ -184,14 +207,17 @@ pub(super) fn bench(args: &BenchArgs) -> Result<u8> {
 impl Subject {
     fn load(args: &BenchArgs, backend: &Backend) -> Result<(Self, Observation)> {
         let precision = Precision::from(args.precision);
-        match Checkpoint::open(&args.dir)?.config {
+        if !args.model.is_dir() {
+            return Self::load_goal(args, precision);
+        }
+        match Checkpoint::open(&args.model)?.config {
             PolicyConfig::SmolVla(_) => {
                 let options = smolvla::SmolVlaOptions {
                     precision: smolvla::Precisions::of(precision),
                     steps: args.steps,
                     ..Default::default()
                 };
-                let mut model = smolvla::SmolVla::load(&args.dir, backend, options)?;
+                let mut model = smolvla::SmolVla::load(&args.model, backend, options)?;
                 model.instruct(&args.instruction);
                 let common = &model.config().common;
                 let taken = |camera: &&TrainedCamera| model.cameras().contains(&camera.name);
@@ -204,7 +230,7 @@ impl Subject {
                 }
                 let options =
                     act::ActOptions { precision: act::Precisions::of(precision), ..Default::default() };
-                let model = act::Act::load(&args.dir, backend, options)?;
+                let model = act::Act::load(&args.model, backend, options)?;
                 let common = &model.config().common;
                 let observation = noise(common, common.cameras.iter());
                 Ok((Self::Act(Box::new(model)), observation))
@@ -212,15 +238,38 @@ impl Subject {
         }
     }
 
+    fn load_goal(args: &BenchArgs, precision: Precision) -> Result<(Self, Observation)> {
+        if args.steps.is_some() {
+            bail!("--steps: the goal model has no sampler");
+        }
+        if !matches!(precision, Precision::F32 | Precision::Int8) {
+            bail!("--precision {}: the goal model computes in f32 or int8", precision.name());
+        }
+        let bytes = std::fs::read(&args.model).with_context(|| args.model.display().to_string())?;
+        let cpu = CpuOptions { precision: Some(precision), threads: args.threads };
+        let mut policy = GoalPolicy::from_bytes(&bytes, args.device.into(), cpu)?;
+        if policy.device().kind != DeviceKind::Cpu && precision != Precision::F32 {
+            bail!("--precision {}: on a GPU the goal model computes in f32", precision.name());
+        }
+        policy.instruct(&args.instruction);
+        let mut observation = policy.blank_observation();
+        let mut byte = noisy_bytes();
+        for camera in &mut observation.cameras {
+            camera.rgb.fill_with(&mut byte);
+        }
+        Ok((Self::Goal(Box::new(policy)), observation))
+    }
+
     fn name(&self) -> &str {
         match self {
+            Self::Goal(policy) => policy.name(),
             Self::SmolVla(model) => model.name(),
             Self::Act(model) => model.name(),
         }
     }
 
-    /// One chunk, and the time of each stage.
-    fn run(&mut self, observation: &Observation) -> Result<(Vec<Duration>, ActionChunk)> {
+    /// The time of each stage of one chunk, and its actions; none where it was a goal.
+    fn run(&mut self, observation: &Observation) -> Result<(Vec<Duration>, Option<usize>)> {
         let mut last = Instant::now();
         let mut times = Vec::with_capacity(4);
         let mut lap = || {
@@ -232,12 +281,17 @@ impl Subject {
                 model.predict_staged(observation, &Ahead::default(), &mut |_| lap()).context("SmolVLA")?
             }
             Self::Act(model) => model.predict_staged(observation, &mut |_| lap()).context("ACT")?,
+            Self::Goal(policy) => {
+                policy.decision(observation).context("the goal model")?;
+                lap();
+                return Ok((times, None));
+            }
         };
-        Ok((times, chunk))
+        Ok((times, Some(chunk.count())))
     }
 
-    /// The stages in the order in which they end.
-    fn stages(&self, card: &Card, precision: Precision) -> Vec<Stage> {
+    /// The stages in the order in which they end, and the model's parameters.
+    fn stages(&self, args: &BenchArgs, precision: Precision) -> Result<(Vec<Stage>, u64)> {
         let bytes = match precision {
             Precision::F32 => 4.0,
             Precision::Bf16 => 2.0,
@@ -245,11 +299,19 @@ impl Subject {
             // A scale for each block of 32.
             Precision::Int4 => 0.5 + 4.0 / 32.0,
         };
+        let (modules, parameters) = match self {
+            Self::Goal(policy) => (Vec::new(), goal::parameters(policy.config())),
+            Self::SmolVla(_) | Self::Act(_) => {
+                let modules = Card::read(&args.model)?.modules;
+                let parameters = modules.iter().map(|module| module.parameters).sum();
+                (modules, parameters)
+            }
+        };
         let weights = |module: &str| {
-            let parameters = card.modules.iter().filter(|m| m.name.starts_with(module)).map(|m| m.parameters);
+            let parameters = modules.iter().filter(|m| m.name.starts_with(module)).map(|m| m.parameters);
             parameters.sum::<u64>() as f64 * bytes
         };
-        match self {
+        let stages = match self {
             Self::SmolVla(model) => smolvla::Stage::ALL
                 .map(|stage| Stage {
                     name: stage.name(),
@@ -274,7 +336,13 @@ impl Subject {
                     },
                 })
                 .into(),
-        }
+            Self::Goal(policy) => vec![Stage {
+                name: "decision",
+                flop: goal::flops(policy.config(), policy.words()),
+                weight_bytes: parameters as f64 * bytes,
+            }],
+        };
+        Ok((stages, parameters))
     }
 }
 
@@ -324,9 +392,12 @@ impl Report {
         let _ = writeln!(text, "model     {}, {} {cameras}, on {}", self.model, self.cameras, self.device);
         let _ = writeln!(
             text,
-            "memory    {:.0} MiB resident after {:.1} s of loading, {:.0} MiB at most",
-            self.resident_mib, self.load_s, self.peak_rss_mib
+            "memory    {:.0} MiB resident after {:.1} s of loading, {:.0} MiB at most; {:.1} s of warm-up",
+            self.resident_mib, self.load_s, self.peak_rss_mib, self.warm_up_s
         );
+        if let Some(reason) = &self.fallback {
+            let _ = writeln!(text, "numbers   f32 in place of {}: {reason}", self.precision.name());
+        }
         if let Some(roofline) = &self.roofline {
             let _ = writeln!(
                 text,
@@ -358,25 +429,28 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "{:9} {:8.2} {:8.2} {:8.2}\n\n{:.2} chunks/s, {:.0} actions/s",
-            "chunk",
-            self.chunk.p50_ms,
-            self.chunk.p90_ms,
-            self.chunk.p99_ms,
-            self.chunks_per_s,
-            self.actions_per_s
+            "{:9} {:8.2} {:8.2} {:8.2}  {:7.1}\n\n{:.2} a second",
+            "all", self.chunk.p50_ms, self.chunk.p90_ms, self.chunk.p99_ms, self.gflop, self.chunks_per_s
         );
+        if let Some(actions_per_s) = self.actions_per_s {
+            let _ = writeln!(text, "{actions_per_s:.0} actions/s");
+        }
         text
     }
 }
 
-/// One observation of seeded noise in the sizes of the training data.
-fn noise<'a>(common: &CommonConfig, cameras: impl Iterator<Item = &'a TrainedCamera>) -> Observation {
+/// Bytes that look random; equal on every run.
+fn noisy_bytes() -> impl FnMut() -> u8 {
     let mut state = 0x9e37_79b9_u32;
-    let mut byte = || {
+    move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
-    };
+    }
+}
+
+/// One observation of noise in the sizes of the training data.
+fn noise<'a>(common: &CommonConfig, cameras: impl Iterator<Item = &'a TrainedCamera>) -> Observation {
+    let mut byte = noisy_bytes();
     Observation {
         time_ns: 0,
         cameras: cameras
@@ -429,7 +503,7 @@ mod tests {
     fn args(name: &str) -> BenchArgs {
         let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../vla-model/tests/data/lerobot");
         BenchArgs {
-            dir: data.join(name),
+            model: data.join(name),
             precision: PrecisionArg::Int8,
             steps: None,
             instruction: String::new(),
@@ -444,10 +518,24 @@ mod tests {
     fn every_stage_of_a_chunk_is_timed_and_counted() {
         let args = args("act_tiny");
         let (mut subject, observation) = Subject::load(&args, &Backend::cpu(1)).unwrap();
-        let (times, chunk) = subject.run(&observation).unwrap();
-        let stages = subject.stages(&Card::read(&args.dir).unwrap(), Precision::Int8);
-        assert_eq!((times.len(), chunk.count()), (stages.len(), 12));
+        let (times, actions) = subject.run(&observation).unwrap();
+        let (stages, _) = subject.stages(&args, Precision::Int8).unwrap();
+        assert_eq!((times.len(), actions), (stages.len(), Some(12)));
         assert!(stages.iter().skip(1).all(|stage| stage.flop > 0 && stage.weight_bytes > 0.0));
+    }
+
+    #[test]
+    fn the_goal_model_is_one_stage_and_refuses_numbers_that_it_does_not_compute_in() {
+        let weights = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../vla-model/weights/goal.safetensors");
+        let args = BenchArgs { model: weights, instruction: "pick up the red mug".into(), ..args("") };
+        let (mut subject, observation) = Subject::load(&args, &Backend::cpu(1)).unwrap();
+        let (times, actions) = subject.run(&observation).unwrap();
+        let (stages, parameters) = subject.stages(&args, Precision::Int8).unwrap();
+        assert_eq!((times.len(), actions, parameters), (1, None, 3_437_630));
+        assert_eq!(stages[0].flop, 230_525_184);
+        let args = BenchArgs { precision: PrecisionArg::Int4, ..args };
+        let error = Subject::load(&args, &Backend::cpu(1)).err().unwrap().to_string();
+        assert!(error.contains("int4"), "{error}");
     }
 
     #[test]

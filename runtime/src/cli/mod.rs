@@ -90,7 +90,7 @@ Example:
     /// Compare a LeRobot checkpoint's results with recorded ones, tensor by tensor.
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
-    /// Measure a LeRobot checkpoint: latency by stage, memory, arithmetic against what the machine can do.
+    /// Measure a model: latency by stage, memory, arithmetic against what the machine can do.
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::BenchArgs),
 }

@@ -30,7 +30,7 @@ pub struct KeysValues<'a> {
 }
 
 /// Which keys a query sees; keys are counted over all segments in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sight {
     /// All of them.
     All,
@@ -77,7 +77,9 @@ impl Attention {
                 cpu::attention(cpu, self, queries, segments, sequences, sight, data.as_mut_slice());
                 data.into()
             }
-            Kind::Device(_) => device::attention(self, queries, segments, sequences, sight).into(),
+            Kind::Device(device) => {
+                device::attention(device, self, queries, segments, sequences, sight).into()
+            }
         };
         Rows { count, width, data, backend: backend.clone() }
     }

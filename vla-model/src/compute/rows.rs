@@ -130,6 +130,24 @@ impl Rows {
         Self { count, width: self.width, data, backend: self.backend.clone() }
     }
 
+    /// Columns `from..from + width` of every row.
+    #[must_use]
+    pub fn columns(&self, from: usize, width: usize) -> Self {
+        let data = match &self.data {
+            Data::Cpu(values) => {
+                let mut data = Buffer::unfilled(self.count * width);
+                let rows = values.as_slice().chunks_exact(self.width);
+                for (to, row) in data.as_mut_slice().chunks_exact_mut(width).zip(rows) {
+                    to.copy_from_slice(&row[from..from + width]);
+                }
+                data.into()
+            }
+            // A product by one is a copy: without the rows around it, read again and again, no other is made.
+            Data::Device(tensor) => (tensor.clone().narrow(1, from, width) * 1.0).into(),
+        };
+        Self { count: self.count, width, data, backend: self.backend.clone() }
+    }
+
     /// Each new row is `per_row` old ones side by side, `indices` naming them in order: pixel shuffle,
     /// patches, look-up in a table (`per_row` 1).
     #[must_use]

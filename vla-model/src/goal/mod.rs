@@ -14,12 +14,14 @@
 //! | `vision`, `text`, `grounding`, `transformer` | the parts of the network |
 //! | [`model`] | the network, its inputs, its forward pass |
 //! | [`engine`] | the same network on the CPU's own kernels, for inference |
+//! | `count` | parameters, and the arithmetic of a decision |
 //! | [`policy`] | the model as a policy |
 //! | `batch`, `loss`, `train` (feature `train`) | labelled batches, losses, the training step |
 
 #[cfg(feature = "train")]
 pub mod batch;
 pub mod config;
+mod count;
 pub mod engine;
 pub mod features;
 mod grounding;
@@ -33,3 +35,5 @@ mod text;
 pub mod train;
 mod transformer;
 mod vision;
+
+pub use count::{flops, parameters};

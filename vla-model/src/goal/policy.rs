@@ -184,6 +184,22 @@ impl GoalPolicy {
         self.model_hash.as_deref()
     }
 
+    /// The model's sizes.
+    pub fn config(&self) -> &GoalModelConfig {
+        self.network.config()
+    }
+
+    /// Words that the network attends to: the instruction's; always the longest instruction where the network
+    /// runs on burn's tensors.
+    pub fn words(&self) -> usize {
+        match &self.network {
+            Network::Engine(..) => {
+                self.instruction.as_deref().map_or(1, |text| instruction::encode(text).len.max(1))
+            }
+            Network::Tensors(..) => MAX_WORDS,
+        }
+    }
+
     /// Decides a few times on a blank observation, so that a GPU compiles its kernels and the CPU
     /// fills its caches before the first deadline. Keeps the instruction.
     ///
@@ -218,8 +234,9 @@ impl GoalPolicy {
         Ok(decode_slots(&logits)?.into_decision(observation.time_ns))
     }
 
-    fn blank_observation(&self) -> Observation {
-        let edge = self.network.config().image_px;
+    /// An observation of the sizes that the model reads, with nothing in it.
+    pub fn blank_observation(&self) -> Observation {
+        let edge = self.config().image_px;
         let camera = |name: &str| Camera {
             name: name.to_owned(),
             width: edge,

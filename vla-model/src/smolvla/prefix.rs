@@ -115,7 +115,8 @@ impl TextTower {
                 let mixed = self.attention.forward(Columns::new(&qkv, 0), &[own], 1, Sight::LastHidden);
                 x = layer.rest.forward(&x, &mixed);
             }
-            let cached = self.cached(qkv);
+            // Without the queries beside them.
+            let cached = Cached { keys: qkv.columns(query, key), values: qkv.columns(query + key, key) };
             probe.values(|| format!("prefix.layer{at}.k"), || by_head(&cached.keys, head_dim))?;
             probe.values(|| format!("prefix.layer{at}.v"), || by_head(&cached.values, head_dim))?;
             cache.push(cached);
@@ -124,15 +125,6 @@ impl TextTower {
             probe.rows(|| "prefix.final_hidden".into(), &self.final_norm.forward(&x))?;
         }
         Ok(cache)
-    }
-
-    /// Keys and values without the queries beside them.
-    fn cached(&self, qkv: Rows) -> Cached {
-        let Attention { heads, kv_heads, head_dim, .. } = self.attention;
-        let (tokens, group) = (qkv.count() as u32, (heads / kv_heads) as u32);
-        let bands = qkv.reshape(kv_heads * head_dim);
-        let band = |band: u32| -> Vec<u32> { (0..tokens).map(|token| token * (group + 2) + band).collect() };
-        Cached { keys: bands.gather(&band(group), 1), values: bands.gather(&band(group + 1), 1) }
     }
 }
 

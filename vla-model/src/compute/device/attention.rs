@@ -1,11 +1,43 @@
 //! Scaled dot-product attention, by its definition: the device's fusion joins what can be joined.
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::tensor::{Tensor, activation};
+
+use super::TensorDevice;
 use crate::compute::{Attention, Columns, KeysValues, Sight};
+
+/// Added to the score of a key that a query does not see. Large enough to vanish, small enough for any shader.
+const UNSEEN: f32 = -1e30;
+
+/// What is added to scores, `[1, 1, rows, keys]`, kept for each sight and size: a policy uses few.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Masks(Arc<Mutex<HashMap<(Sight, usize, usize, usize), Tensor<4>>>>);
+
+impl Masks {
+    /// For `queries` queries, `group` times over, and `keys` keys; none where each query sees each key.
+    fn get(
+        &self,
+        device: &TensorDevice,
+        sight: Sight,
+        [group, queries, keys]: [usize; 3],
+    ) -> Option<Tensor<4>> {
+        let last = last_seen(sight, queries, keys)?;
+        // A map of tensors is sound wherever a panic left it.
+        let mut masks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mask = masks.entry((sight, group, queries, keys)).or_insert_with(|| {
+            let row = |last: usize| (0..keys).map(move |key| if key > last { UNSEEN } else { 0.0 });
+            let values: Vec<f32> = last.iter().cycle().take(group * queries).copied().flat_map(row).collect();
+            device.upload(&values, [1, 1, group * queries, keys])
+        });
+        Some(mask.clone())
+    }
+}
 
 /// See [`Attention::forward`].
 pub(crate) fn attention(
+    device: &TensorDevice,
     shape: &Attention,
     queries: Columns<'_>,
     segments: &[KeysValues<'_>],
@@ -26,19 +58,14 @@ pub(crate) fn attention(
         side_by_side(segments.iter().map(|part| band(part.values, sequences, kv_heads * head_dim)).collect());
     let [_, _, seen, _] = keys.dims();
     // Query heads that share keys become more rows of one product.
-    let queries = band(queries, sequences, heads * head_dim)
+    let scale = (head_dim as f32).sqrt().recip();
+    let queries = (queries.rows.data.tensor().clone().narrow(1, queries.from, heads * head_dim) * scale)
         .reshape([sequences, count, heads, head_dim])
         .swap_dims(1, 2)
         .reshape([sequences, kv_heads, group * count, head_dim]);
-    let scale = (head_dim as f32).sqrt().recip();
-    let mut scores = (queries * scale).matmul(keys.swap_dims(2, 3));
-    if let Some(last) = last_seen(sight, count, seen) {
-        let last: Vec<i32> = last.iter().cycle().take(group * count).copied().collect();
-        let device = scores.device();
-        let last = Tensor::<4, Int>::from_data(TensorData::new(last, [1, 1, group * count, 1]), &device);
-        let keys = Tensor::<1, Int>::arange(0..seen as i64, &device).reshape([1, 1, 1, seen]);
-        let shape = [sequences, kv_heads, group * count, seen];
-        scores = scores.mask_fill(keys.expand(shape).greater(last.expand(shape)), f32::NEG_INFINITY);
+    let mut scores = queries.matmul(keys.swap_dims(2, 3));
+    if let Some(mask) = device.masks.get(device, sight, [group, count, seen]) {
+        scores = scores + mask;
     }
     activation::softmax(scores, 3)
         .matmul(values)
@@ -55,12 +82,12 @@ fn band(columns: Columns<'_>, sequences: usize, width: usize) -> Tensor<3> {
 }
 
 /// The last key that each of `queries` queries sees; none where each sees all `keys`.
-fn last_seen(sight: Sight, queries: usize, keys: usize) -> Option<Vec<i32>> {
+fn last_seen(sight: Sight, queries: usize, keys: usize) -> Option<Vec<usize>> {
     match sight {
         Sight::All => None,
-        Sight::Causal { before } => Some((0..queries).map(|query| (before + query) as i32).collect()),
+        Sight::Causal { before } => Some((0..queries).map(|query| before + query).collect()),
         Sight::LastHidden => {
-            Some((0..queries).map(|query| keys as i32 - if query + 1 < queries { 2 } else { 1 }).collect())
+            Some((0..queries).map(|query| keys - if query + 1 < queries { 2 } else { 1 }).collect())
         }
     }
 }

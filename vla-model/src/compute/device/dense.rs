@@ -52,9 +52,8 @@ pub(super) fn activate(kind: Activation, x: Tensor<2>) -> Tensor<2> {
             // Not burn's own: it takes the cube by a power function, which some shaders refuse below zero.
             let cube = x.clone() * x.clone() * x.clone();
             let inner = (x.clone() + cube * 0.044_715)
-                * std::f32::consts::FRAC_2_SQRT_PI
-                * std::f32::consts::FRAC_1_SQRT_2;
-            x * (inner.tanh() + 1.0) * 0.5
+                * (std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2);
+            (inner.tanh() + 1.0) * (x * 0.5)
         }
         Activation::Silu => activation::silu(x),
         Activation::SiluGated => {

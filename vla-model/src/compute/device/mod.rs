@@ -24,11 +24,16 @@ use super::{ComputeError, Precision};
 pub(crate) struct TensorDevice {
     device: Device,
     description: String,
+    masks: attention::Masks,
 }
 
 impl TensorDevice {
     pub(crate) fn new(device: &Device, description: &str) -> Self {
-        Self { device: device.clone(), description: description.to_owned() }
+        Self {
+            device: device.clone(),
+            description: description.to_owned(),
+            masks: attention::Masks::default(),
+        }
     }
 
     pub(crate) fn description(&self) -> &str {

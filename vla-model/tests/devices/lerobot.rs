@@ -1,8 +1,5 @@
 //! LeRobot's models on burn's tensors: every value that LeRobot recorded, as on the CPU's own kernels (see
-//! `smolvla.rs` and `act.rs`). burn's CPU backend is always tested, a GPU as `compute.rs` says.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking")]
-
-mod graphics;
+//! `../smolvla.rs` and `../act.rs`).
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,6 +9,8 @@ use reflexarc_vla_model::act::{self, Precisions};
 use reflexarc_vla_model::compute::Backend;
 use reflexarc_vla_model::smolvla::{self, SmolVlaOptions};
 use reflexarc_vla_model::trace::Comparison;
+
+use super::graphics;
 
 /// Of the largest value of a tensor.
 const TOLERANCE: f64 = 2e-5;

@@ -1,13 +1,4 @@
-//! One suite for every device that runs the goal model: same weights, same decisions.
-//!
-//! Without the feature `gpu`, or where no adapter is found, the CPU is held to what must be true of
-//! any device. A software adapter is tested when `REFLEXARC_TEST_SOFTWARE_GPU` is set: it runs the
-//! same shaders, but takes its time. Mesa's lavapipe works with
-//! `VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.x86_64.json CUBECL_AUTOTUNE_LEVEL=minimal`.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests fail by panicking")]
-
-mod graphics;
-mod recorded;
+//! The goal model: same weights, same decisions. The CPU alone is held to what must be true of any device.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,6 +14,8 @@ use reflexarc_vla_model::grammar::decode_slots;
 use reflexarc_vla_model::instruction::{self, INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
 use reflexarc_vla_model::policy::Policy;
 use reflexarc_vla_model::weights;
+
+use super::{graphics, recorded};
 
 const TOLERANCE: f32 = 2e-2;
 const SEED: u64 = 11;

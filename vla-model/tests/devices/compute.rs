@@ -1,10 +1,4 @@
-//! One suite for every backend of `compute`: the same operations, the same numbers.
-//!
-//! The CPU's kernels and burn's tensors on the CPU are always tested. A GPU is tested where this build has
-//! it (feature `gpu`), a software adapter when `REFLEXARC_TEST_SOFTWARE_GPU` is set (see `.ci/device-suite`).
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking")]
-
-mod graphics;
+//! Every backend of `compute`: the same operations, the same numbers.
 
 use burn::tensor::Device;
 use reflexarc_vla_model::compute::weight::{INT4_BLOCK, WeightValues};
@@ -12,6 +6,8 @@ use reflexarc_vla_model::compute::{
     Activation, Attention, Backend, Columns, Conv2d, ConvSpec, Dense, DenseSpec, KeysValues, Maps, Norm,
     NormKind, Precision, Rope, Rows, Sight, Weight,
 };
+
+use super::graphics;
 
 /// Of the largest value: f32 sums in another order.
 const EXACT: f32 = 2e-5;
@@ -101,7 +97,8 @@ fn rows_are_cut_stacked_gathered_and_added() {
         all.add_repeated(&rows(backend, 4, 12, 3));
         let table: Vec<u32> = vec![11, 0, 3, 3, 7, 8];
         assert_eq!(all.gather(&table, 1).width(), 12);
-        all.gather(&table, 3).reshape(9)
+        let columns = all.columns(2, 9);
+        Rows::stack(&[&all.gather(&table, 3).reshape(9), &columns])
     });
 }
 
