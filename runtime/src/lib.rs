@@ -60,6 +60,7 @@
 //! ```
 
 pub mod audit;
+mod blind;
 pub mod chunk;
 pub mod cli;
 pub mod clockwork;

@@ -13,6 +13,7 @@ use reflexarc_vla_model::chunk::ActionChunk;
 use reflexarc_vla_model::decision::{Decision, ToolTarget, Verdict};
 
 use crate::audit::base_from_tool;
+use crate::blind::{Again, Sight};
 use crate::chunk::{PlayStats, Player, Playing, Readiness};
 use crate::config::Config;
 use crate::failsafe::{
@@ -99,6 +100,7 @@ struct SetPoint {
 pub struct Reflex {
     motion: Motion,
     player: Player,
+    sight: Sight,
     dt_s: f64,
     low_m: [f64; 3],
     high_m: [f64; 3],
@@ -150,6 +152,7 @@ impl Reflex {
             player: Player::new(chain, config),
             failsafe: Failsafe::new(&config.failsafe),
             touch: TouchReflex::new(config),
+            sight: Sight::new(config),
             dt_s,
             low_m: limits.workspace_min_m,
             high_m: limits.workspace_max_m,
@@ -277,6 +280,9 @@ impl Reflex {
             Intent::Nothing | Intent::Refused(_) | Intent::Failed => {}
         }
         self.wanted = None;
+        if let Some(again) = self.sight.look(now_ns, snapshot.body, self.motion.at_rest()) {
+            self.begin_anew(again);
+        }
         let findings = self.find(now_ns, snapshot, gate, intent);
         let flags = Flags { causes: findings.causes, engaged: self.anchored, overridden: self.overridden };
         let (standing, transition) = self.failsafe.step(now_ns, flags);
@@ -288,7 +294,7 @@ impl Reflex {
         Command {
             stamp_ns: now_ns,
             mode: self.mode,
-            joints: self.anchored.then(|| JointCommand {
+            joints: (self.anchored && !self.sight.blind()).then(|| JointCommand {
                 q: *self.motion.q(),
                 qd: *self.motion.qd(),
                 gripper_width_m: self.gripper_width_m,
@@ -475,6 +481,19 @@ impl Reflex {
         self.ramp = RAMP_FLOOR;
         self.blocked = false;
         self.anchored = true;
+    }
+
+    /// Takes up an arm that had been out of sight, where it is now. What it held it goes on holding.
+    fn begin_anew(&mut self, again: Again) {
+        if !self.anchored {
+            return;
+        }
+        let held = (self.gripper_width_m, self.gripper_force_n);
+        self.anchored = false;
+        self.anchor(Some(again.body));
+        if again.same_grip {
+            (self.gripper_width_m, self.gripper_force_n) = held;
+        }
     }
 
     fn pause(&mut self) {
