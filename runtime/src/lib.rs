@@ -23,9 +23,12 @@
 //! | [`spine`] | senses, safety and reflex as one step |
 //! | [`runtime`] | the whole robot, and the lockstep clock |
 //! | [`realtime`] | the threads and the wall clock |
+//! | [`rt`] | what is asked of the system for the reflex, and what it gave; stalls; systemd |
+//! | [`stages`] | where the time from an observation to its command goes |
 //! | [`clockwork`] | absolute schedules: skip and count, never burst |
 //! | [`recorder`] | the MCAP file |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
+//! | [`doctor`] | what a board grants, and how to change what it does not |
 //! | [`cli`] | the command line of the binary `reflexarc` |
 //!
 //! Glossary: a *snapshot* is one moment of all senses; a *thought* is what came of one period of
@@ -58,6 +61,7 @@ pub mod cli;
 pub mod clockwork;
 pub mod config;
 mod config_check;
+pub mod doctor;
 pub mod ledger;
 pub mod load;
 pub mod mind;
@@ -69,10 +73,12 @@ pub mod realtime;
 pub mod recorder;
 pub mod reflex;
 pub mod report;
+pub mod rt;
 pub mod runtime;
 pub mod safety;
 pub mod senses;
 pub mod spine;
+pub mod stages;
 
 pub use config::{Config, ConfigError};
 pub use modes::{HoldReason, Mode, Rule, SenseFault, SenseId, StopCause, WaitReason};

@@ -91,6 +91,8 @@ pub struct Snapshot {
     pub pad_normal_n: [f64; MAX_PADS],
     /// Stamp of the oldest of the newest camera frames, ns: the time that a decision answers.
     pub observation_ns: u64,
+    /// When that frame arrived, by the link's clock, ns; absent before the first one.
+    pub received_ns: Option<u64>,
     /// What of a chunk was being executed at the time of the observation.
     pub playing: Option<Playing>,
     /// Number of the newest chunk that the reflex has been given.
@@ -115,11 +117,18 @@ impl Snapshot {
             health: Err(SenseFault::NeverSeen { which: SenseId::Joints }),
             pad_normal_n: [0.0; MAX_PADS],
             observation_ns: 0,
+            received_ns: None,
             playing: None,
             heard: 0,
             cameras: [const { None }; MAX_CAMERAS],
             pads: [const { None }; MAX_PADS],
         }
+    }
+
+    /// How old the observation is, ns; absent before the first one.
+    #[must_use]
+    pub fn observation_age_ns(&self) -> Option<u64> {
+        self.received_ns.map(|_| self.now_ns.saturating_sub(self.observation_ns))
     }
 
     /// What the policy gets to see, or `None` while the senses are not good enough.
@@ -295,7 +304,10 @@ impl Senses {
             });
             health = health.and(fresh);
             if let Some((sample, stamp_ns, is_black)) = &sense.accepted {
-                oldest_ns = oldest_ns.min(*stamp_ns);
+                if *stamp_ns < oldest_ns {
+                    oldest_ns = *stamp_ns;
+                    snapshot.received_ns = Some(sample.received_ns);
+                }
                 black += usize::from(*is_black);
                 *slot = Some(Arc::clone(sample));
             }

@@ -91,4 +91,19 @@ pub trait Policy: Send {
     /// [`PolicyError`] when the observation cannot be used or the model fails; the policy stays
     /// usable, and the next call may succeed.
     fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError>;
+
+    /// As [`Policy::decide`]; calls `prepared` when the observation has become the network's input, so that a
+    /// caller with a clock can tell the two parts apart. A policy that does not do so calls it at once.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`]; `prepared` may not have been called then.
+    fn decide_staged(
+        &mut self,
+        observation: &Observation,
+        ahead: &Ahead,
+        prepared: &mut dyn FnMut(),
+    ) -> Result<Output, PolicyError> {
+        prepared();
+        self.decide(observation, ahead)
+    }
 }

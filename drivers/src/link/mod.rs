@@ -11,6 +11,7 @@
 //! session ends with the last of link, publishers and subscriptions.
 
 mod bus;
+mod keeper;
 mod publisher;
 mod sequence;
 mod subscription;
@@ -24,6 +25,7 @@ use std::sync::{
 };
 
 pub use bus::Bus;
+pub use keeper::Keeper;
 pub use publisher::{Publisher, PublisherStats};
 pub use subscription::{QueueSubscription, Sample, Subscription, SubscriptionStats};
 pub use tap::{Tap, TapRecord};
@@ -236,7 +238,7 @@ impl Link {
     }
 
     /// A subscription that hands out every value of `topic` in the order of arrival, for events.
-    /// Up to `capacity` (1 at the least) wait unread; past that the oldest goes and is counted in
+    /// Up to `capacity` (1 at the least) wait unread; what comes while they do is dropped and counted in
     /// [`SubscriptionStats::overwritten_unread`], which a reader of stops must treat as a fault.
     ///
     /// # Errors
