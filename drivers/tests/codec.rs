@@ -198,7 +198,7 @@ fn read_again<M: Any>(message: &M) -> Result<(), TestCaseError> {
 fn offered<M: Any>(payload: &[u8]) -> Result<(), TestCaseError> {
     let link = Link::in_process(&Bus::new(), Clock::manual(0));
     let topic = Topic::<M>::new("any");
-    let mut subscription = link.subscribe(&topic).unwrap();
+    let subscription = link.subscribe(&topic).unwrap();
     let attachment = Attachment { sequence: 1, source_ns: 0, gid: [0; 16] }.encode();
     link.inject(&topic, payload, Some(&attachment)).unwrap();
     let readable = M::decode(payload);

@@ -191,8 +191,8 @@ fn a_queue_loses_nothing_within_its_capacity(Pair { a, b }: Pair) {
 fn taps_record_both_directions(Pair { a, b }: Pair) {
     let topic = Topic::<StringMsg>::new("notes");
     let (tap_a, tap_b, full) = (a.tap(1000), b.tap(1000), b.tap(1));
-    let mut subscription = b.subscribe(&topic).unwrap();
-    let mut second = b.subscribe(&topic).unwrap();
+    let subscription = b.subscribe(&topic).unwrap();
+    let second = b.subscribe(&topic).unwrap();
     let publisher = a.publisher(&topic).unwrap();
     warm_up(&publisher, &StringMsg::new("warm"), || {
         subscription.stats().received > 1 && second.stats().received > 0

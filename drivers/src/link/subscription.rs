@@ -100,12 +100,12 @@ const POLL: Duration = Duration::from_millis(1);
 type Slot<M> = Option<Arc<Sample<M>>>;
 
 /// The writer's end of where messages wait for their reader.
-enum Store<M> {
+enum Store<M: Message> {
     Newest(Input<Slot<M>>),
     Queue(Producer<Arc<Sample<M>>>),
 }
 
-impl<M> Store<M> {
+impl<M: Message> Store<M> {
     /// Puts a message there; returns how many were lost by that: the unread one that it replaces, or itself
     /// where there is no room.
     fn put(&mut self, sample: Arc<Sample<M>>) -> u64 {
@@ -120,14 +120,14 @@ impl<M> Store<M> {
 }
 
 /// What the transport's threads need to take a payload, one at a time.
-struct Intake<M> {
+struct Intake<M: Message> {
     tracker: Tracker,
     keeper: Keeper<Sample<M>>,
     store: Store<M>,
 }
 
 /// The transport's side of a subscription.
-struct Inbox<M> {
+struct Inbox<M: Message> {
     topic: TopicInfo,
     /// Whether a message older than the newest is of no use.
     newest_only: bool,

@@ -206,8 +206,8 @@ pub fn run(
     if let Some(Reflexing { spine, .. }) = reflexing {
         report.stops = spine.stops().0;
         report.chunks = ChunkReport::new(&spine.play_stats(), &ledger.audit);
-        let topics = names.iter().zip(&spine.topic_stats());
-        report.topics = topics.map(|(name, stats)| TopicReport::new(name, stats)).collect();
+        let topics = names.iter().zip(spine.topic_stats());
+        report.topics = topics.map(|(name, stats)| TopicReport::new(name, &stats)).collect();
     }
     Ok(report)
 }

@@ -32,7 +32,7 @@ pub(super) struct Reflexing {
 
 impl Reflexing {
     /// Ticks until `stop` is true and the arm rests, [`SHUTDOWN_NS`] at most.
-    pub fn run(&mut self, mut schedule: Schedule, stop: &AtomicBool, flags: &Flags) {
+    pub(super) fn run(&mut self, mut schedule: Schedule, stop: &AtomicBool, flags: &Flags) {
         let period_ns = schedule.slot_ns(1).saturating_sub(schedule.slot_ns(0));
         let mut stopping_ns: Option<u64> = None;
         loop {

@@ -73,12 +73,12 @@ pub(super) struct Flags {
 
 impl Flags {
     /// Waits until it is known when to start; `None`: never.
-    pub fn await_start(&self) -> Option<u64> {
+    pub(super) fn await_start(&self) -> Option<u64> {
         *self.start.wait()
     }
 
     /// Lets threads that wait for the start end instead, if it has not come yet.
-    pub fn call_off(&self) {
+    pub(super) fn call_off(&self) {
         // Set already: then they have started, and end by the other flags.
         let _ = self.start.set(None);
         self.reflex_done.store(true, Ordering::Release);

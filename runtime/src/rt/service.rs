@@ -2,7 +2,7 @@
 //!
 //! `READY=1` after the first tick, `STATUS=` about once a second, `WATCHDOG=1` by [`super::Feeding`]'s rule,
 //! `STOPPING=1` when the arm begins to come to rest. From then on there is no loop to watch, so the watchdog's
-//! limit becomes [`ENDING_S`]: an ending that hangs is still ended.
+//! limit becomes 15 s: an ending that hangs is still ended.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sd_notify::{NotifyState, notify, watchdog_enabled};
 
 /// How long ending may take before systemd ends it, s: half a second of braking, two for a policy that is
 /// still computing, the rest for the recording.
-pub const ENDING_S: u32 = 15;
+pub(super) const ENDING_S: u32 = 15;
 
 /// The service manager that started this program, if one did.
 #[derive(Clone, Copy, Debug)]
