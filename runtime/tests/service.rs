@@ -117,10 +117,14 @@ impl Driven {
         let (mut told, mut bytes) = (Vec::new(), [0; 4096]);
         while !told.iter().any(|line: &String| line.starts_with(last)) {
             assert!(begun.elapsed() < PATIENCE, "never told {last}; only {told:?}");
-            assert!(self.child.try_wait().unwrap().is_none(), "ended before {last}; told {told:?}");
-            if let Ok(length) = self.manager.recv(&mut bytes) {
-                let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-                told.extend(text.lines().map(str::to_owned));
+            // Before the socket: what it said before it ended still waits there.
+            let ended = self.child.try_wait().unwrap().is_some();
+            match self.manager.recv(&mut bytes) {
+                Ok(length) => {
+                    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                    told.extend(text.lines().map(str::to_owned));
+                }
+                Err(_) => assert!(!ended, "ended before {last}; told {told:?}"),
             }
         }
         told
@@ -161,7 +165,9 @@ fn the_service_manager_hears_ready_status_watchdog_and_stopping() {
     driven.told_until("STATUS=");
     signal(&driven.child, Signal::TERM);
     driven.told_until("STOPPING=1");
-    assert_eq!(driven.code(), Some(0));
+    // Grey cameras show no mug: the model may well have said that it cannot be done.
+    let code = driven.code();
+    assert!(matches!(code, Some(0 | 3)), "{code:?}");
 }
 
 #[test]

@@ -71,9 +71,10 @@ pub(super) fn keep_books(
             array.status.push(realtime_status(flags, &ledger, thread.update(flags)));
             // Nobody may be listening; a failed put is counted by the publisher.
             let _ = health.put(&array);
-            match flags.stalled.load(Ordering::Relaxed) {
-                true => service.status("the reflex stands still"),
-                false => service.status(&news.line()),
+            if flags.stalled.load(Ordering::Relaxed) {
+                service.status("the reflex stands still");
+            } else {
+                service.status(&news.line());
             }
         }
         if changed || done || now_ns.saturating_sub(told_ns) >= PROGRESS_NS {
