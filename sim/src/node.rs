@@ -1,6 +1,6 @@
 //! A world on a link: to the runtime, exactly what hardware would be.
 
-use reflexarc_drivers::link::{Link, LinkError, Publisher, Subscription};
+use reflexarc_drivers::link::{Link, LinkError, Publisher, Subscription, SubscriptionStats};
 use reflexarc_drivers::msg::{
     Dimension, Float32MultiArray, Header, Image, JointState, JointTrajectory, Layout,
 };
@@ -15,8 +15,8 @@ use crate::world::{PHYSICS_HZ, View, World};
 pub const TICK_HZ: u32 = 240;
 /// A tactile frame each this many ticks (120 Hz).
 const TACTILE_TICKS: u64 = 2;
-/// A camera frame each this many ticks (60 Hz).
-const CAMERA_TICKS: u64 = 4;
+/// Camera frames per second.
+const CAMERA_HZ: u32 = 60;
 /// A command older than this is refused, nanoseconds.
 pub const COMMAND_AGE_LIMIT_NS: u64 = 100_000_000;
 
@@ -35,6 +35,8 @@ pub struct Faults {
     pub tactile_frozen: bool,
     /// The joint encoders deliver nothing any more.
     pub joints_frozen: bool,
+    /// The motors have no power for moving: commands are ignored and the brakes hold the arm.
+    pub power_off: bool,
 }
 
 /// What the actuator side counts.
@@ -48,6 +50,33 @@ pub struct ActuatorStats {
     pub refused_malformed: u64,
     /// Ticks before the first command.
     pub waiting: u64,
+    /// Ticks without power.
+    pub unpowered: u64,
+    /// Age of the oldest command that was obeyed, nanoseconds.
+    pub oldest_obeyed_ns: u64,
+}
+
+/// What the actuators did in one tick.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Actuation {
+    /// No command has come yet: the arm holds.
+    Waiting,
+    /// A fresh command was obeyed.
+    Obeyed {
+        /// Its age, nanoseconds.
+        age_ns: u64,
+        /// The joint positions asked for, rad.
+        q: [f64; 7],
+    },
+    /// The newest command was too old: the arm holds.
+    RefusedLate {
+        /// Its age, nanoseconds.
+        age_ns: u64,
+    },
+    /// The newest command is none for this robot: the arm holds.
+    RefusedMalformed,
+    /// The motors have no power: the brakes hold.
+    Unpowered,
 }
 
 /// A robot and its world as a node.
@@ -60,6 +89,8 @@ pub struct SimNode {
     frames: [Frame; 2],
     held: ([f64; 7], f64, f64),
     tick: u64,
+    camera_ticks: u64,
+    powered: bool,
     last_malformed: Option<i64>,
     /// Faults that are switched on.
     pub faults: Faults,
@@ -82,6 +113,8 @@ impl SimNode {
             frames: std::array::from_fn(|_| Frame::default()),
             held: (q, width, 10.0),
             tick: 0,
+            camera_ticks: u64::from(TICK_HZ / CAMERA_HZ),
+            powered: true,
             last_malformed: None,
             faults: Faults::default(),
             stats: ActuatorStats::default(),
@@ -93,6 +126,21 @@ impl SimNode {
     #[must_use]
     pub fn world(&self) -> &World {
         &self.world
+    }
+
+    /// Puts another world in the place of this one, as an operator does who clears the table and guides the
+    /// unpowered arm back by hand. The session, the counters and the faults stay; the arm holds where the
+    /// new world has it, until the next command.
+    pub fn lay(&mut self, world: World) {
+        self.world = world;
+        self.hold_here();
+    }
+
+    /// What is held from now on is where the arm stands.
+    fn hold_here(&mut self) {
+        let (q, _) = self.world.joints();
+        let (width, _) = self.world.gripper();
+        self.held = (q, width, self.held.2);
     }
 
     /// The newest noisy camera images, scene and wrist.
@@ -107,13 +155,25 @@ impl SimNode {
         self.stats
     }
 
+    /// Camera frames per second from now on, instead of 60; rounded down to a whole number of ticks. 0 counts
+    /// as 1. Drawing is most of a simulation's cost.
+    pub fn set_camera_hz(&mut self, hz: u32) {
+        self.camera_ticks = u64::from(TICK_HZ / hz.clamp(1, TICK_HZ));
+    }
+
+    /// What became of the commands on their way.
+    #[must_use]
+    pub fn command_stats(&self) -> SubscriptionStats {
+        self.command.stats()
+    }
+
     /// Publishes the sensors that are due at this tick, stamped `now_ns`.
     ///
     /// # Errors
     /// When the link has gone.
     pub fn publish(&mut self, now_ns: u64) -> Result<(), LinkError> {
         let header = |frame: &str| Header::new(now_ns, frame);
-        if self.tick.is_multiple_of(CAMERA_TICKS) {
+        if self.tick.is_multiple_of(self.camera_ticks) {
             for (i, view) in View::ALL.into_iter().enumerate() {
                 self.world.render(view, &mut self.frames[i]);
                 if self.faults.cameras_black {
@@ -168,35 +228,55 @@ impl SimNode {
     }
 
     /// Obeys the newest command if it is fresh at `now_ns`, holds otherwise, and lets 1/240 s pass.
-    pub fn advance(&mut self, now_ns: u64) {
+    ///
+    /// In real time `now_ns` must be read right before the call: a clock that was read earlier lets a command
+    /// pass that has become too old in between.
+    pub fn advance(&mut self, now_ns: u64) -> Actuation {
         let mut qd = [0.0; 7];
-        match self.command.latest() {
-            None => self.stats.waiting += 1,
-            Some(sample) => match decode(&sample.value) {
+        let actuation = if self.faults.power_off {
+            if self.powered {
+                self.hold_here();
+            }
+            self.stats.unpowered += 1;
+            Actuation::Unpowered
+        } else {
+            match self.command.latest() {
                 None => {
-                    if self.last_malformed != Some(sample.sequence) {
-                        self.stats.refused_malformed += 1;
-                        self.last_malformed = Some(sample.sequence);
-                    }
+                    self.stats.waiting += 1;
+                    Actuation::Waiting
                 }
-                Some((q, velocity, width, force)) => {
-                    let age_ns = now_ns.saturating_sub(sample.value.header.stamp_ns());
-                    if age_ns > COMMAND_AGE_LIMIT_NS {
-                        self.stats.refused_late += 1;
-                    } else {
-                        self.stats.obeyed += 1;
-                        self.held = (q, width, force);
-                        qd = velocity;
+                Some(sample) => match decode(&sample.value) {
+                    None => {
+                        if self.last_malformed != Some(sample.sequence) {
+                            self.stats.refused_malformed += 1;
+                            self.last_malformed = Some(sample.sequence);
+                        }
+                        Actuation::RefusedMalformed
                     }
-                }
-            },
-        }
+                    Some((q, velocity, width, force)) => {
+                        let age_ns = now_ns.saturating_sub(sample.value.header.stamp_ns());
+                        if age_ns > COMMAND_AGE_LIMIT_NS {
+                            self.stats.refused_late += 1;
+                            Actuation::RefusedLate { age_ns }
+                        } else {
+                            self.stats.obeyed += 1;
+                            self.stats.oldest_obeyed_ns = self.stats.oldest_obeyed_ns.max(age_ns);
+                            self.held = (q, width, force);
+                            qd = velocity;
+                            Actuation::Obeyed { age_ns, q }
+                        }
+                    }
+                },
+            }
+        };
+        self.powered = !self.faults.power_off;
         let (q, width, force) = self.held;
         self.world.command(&q, &qd, width, force);
         for _ in 0..PHYSICS_HZ / TICK_HZ {
             self.world.step();
         }
         self.tick += 1;
+        actuation
     }
 }
 
