@@ -148,6 +148,7 @@ fn describe(kind: ThoughtKind) -> String {
 mod tests {
     use super::*;
     use crate::audit::AuditCounts;
+    use crate::stages::Timing;
 
     fn thought(now_ms: u64, kind: ThoughtKind) -> ThoughtRecord {
         ThoughtRecord {
@@ -159,6 +160,7 @@ mod tests {
             tokens: 16,
             skipped: 0,
             audit: AuditCounts::default(),
+            timing: Timing::default(),
         }
     }
 
