@@ -155,14 +155,16 @@ fn the_reflex_neither_allocates_nor_waits_for_anything_but_its_deadline() {
         }
         None
     };
-    let (mut first, mut last) = (None, None);
+    let (mut first, mut last, mut first_s) = (None, None, 0.0);
     let report = realtime::run(runtime, &clock, &stop, |progress| {
-        if progress.time_s >= 0.7 && first.is_none() {
+        if first.is_none() && progress.time_s >= 0.7 {
             first = moment();
-        }
-        if progress.time_s >= 2.2 && first.is_some() {
+            first_s = progress.time_s;
+        } else if last.is_none() && progress.time_s >= first_s + 1.5 {
             last = moment();
-            stop.store(last.is_some() || progress.time_s > 20.0, Ordering::Release);
+        }
+        if last.is_some() || progress.time_s > 20.0 {
+            stop.store(true, Ordering::Release);
         }
     })
     .unwrap();
@@ -177,6 +179,7 @@ fn the_reflex_neither_allocates_nor_waits_for_anything_but_its_deadline() {
     assert_eq!(first.calls, last.calls, "{first:?} {last:?}");
     let (ticks, waits) = (last.commands - first.commands, last.waits - first.waits);
     assert!(ticks > 100, "{first:?} {last:?}");
-    // Two ticks of slack at each end, for the moment between reading one number and the other.
-    assert!(waits <= ticks + 4, "{waits} waits in {ticks} ticks");
+    // Two ticks of slack at each end, for the moment between reading one number and the other, and those whose
+    // command a busy machine's sender was too slow for.
+    assert!(waits <= ticks + report.commands_dropped + 4, "{waits} waits in {ticks} ticks");
 }
