@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -18,9 +19,11 @@ use reflexarc_examples::contender::{Contender, Timed};
 use reflexarc_examples::episode::{self, Decider, Episode, EpisodeResult, Lent};
 use reflexarc_examples::lerobot::{record, verify};
 use reflexarc_examples::peaks::Peaks;
+use reflexarc_examples::sweep::{self, Row};
 use reflexarc_examples::{translate, wilson};
 use reflexarc_runtime::Config;
 use reflexarc_runtime::config::ChunkConfig;
+use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_runtime::ledger::{Latency, LatencySummary};
 use reflexarc_runtime::runtime::load_chain;
 use reflexarc_sim::node::Faults;
@@ -88,6 +91,10 @@ enum Ablation {
                    differences of consecutive commands
   joint_velocity_limit_rad_s, joint_acceleration_limit_rad_s2, joint_jerk_limit_rad_s3
                    what the runtime's configuration and the robot's description allow
+  faults           the fault profile, where there was one
+  drops            how often a target was raised and came down again
+  limits_broken    commands beyond a limit, holds and stops that came to rest too late, motion after a
+                   stop; not 0: exit code 1
   digest           hash over all episodes' results and final states
   results          for each episode: seed, instruction, outcome, time_to_success_s, ...
   timing           wall-clock figures, the model's time for a decision among them; all else is
@@ -97,17 +104,30 @@ Examples:
   evaluate --suite pick --episodes 200 --seed 1000 --json out/pick.json
   evaluate --episodes 20 --instruction 'would you hand me the {colour} {object}'
   evaluate --episodes 50 --ablation random-weights
+  evaluate --episodes 20 --faults lossy-network
+  evaluate --suite pick --faults sweep
   evaluate --suite pick-one --seed 1000000 --episodes 100 --export-lerobot out/pick-one")]
 struct Arguments {
     /// The task suite.
     #[arg(long, value_enum, default_value = "pick")]
     suite: Suite,
-    /// Number of episodes; each has a scene of its own.
-    #[arg(long, default_value_t = 50)]
-    episodes: usize,
-    /// Seed of the first scene; the next ones follow. Training uses seeds from 1,000,000 on.
-    #[arg(long, default_value_t = 1000)]
-    seed: u64,
+    /// Number of episodes (50 by default); each has a scene of its own. In a sweep, those of a cell (4).
+    #[arg(long)]
+    episodes: Option<usize>,
+    /// Seed of the first scene (1000 by default, 4000 in a sweep); the next ones follow. Training uses seeds
+    /// from 1,000,000 on.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// What goes wrong: a fault profile that ships (`faults --profiles` lists them), the file of one, or
+    /// `sweep` for the whole table of lost frames, late decisions and frozen senses.
+    #[arg(long)]
+    faults: Option<String>,
+    /// The table that a sweep is compared with.
+    #[arg(long, default_value = "examples/tests/data/faults-sweep.tsv")]
+    golden: PathBuf,
+    /// Writes the sweep's table instead of comparing it, and docs/faults-sweep.md for people.
+    #[arg(long)]
+    bless: bool,
     /// Weights file of the goal model, or the folder of a LeRobot checkpoint.
     #[arg(long, default_value = "vla-model/weights/goal.safetensors")]
     model: PathBuf,
@@ -157,6 +177,7 @@ struct Summary {
     phrasing: String,
     ablation: String,
     seed: u64,
+    faults: Option<String>,
     model: String,
     model_hash: Option<String>,
     episodes: usize,
@@ -170,6 +191,8 @@ struct Summary {
     mean_time_to_success_s: Option<f64>,
     decisions: u64,
     refused: u64,
+    drops: u32,
+    limits_broken: u64,
     max_joint_velocity_rad_s: [f64; 7],
     joint_velocity_limit_rad_s: Vec<f64>,
     max_joint_acceleration_rad_s2: [f64; 7],
@@ -191,10 +214,10 @@ struct Timing {
     model: LatencySummary,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if let Some(folder) = &arguments.export_lerobot {
-        return export(&arguments, folder);
+        return export(&arguments, folder).map(|()| ExitCode::SUCCESS);
     }
     let device = match arguments.device.as_str() {
         "gpu" => DeviceChoice::Gpu,
@@ -215,7 +238,16 @@ fn main() -> Result<()> {
     let Contender { policy, device, hash } = contender()?;
     println!("device: {device}");
     let start = Instant::now();
-    let (results, model) = run_all(&arguments, policy, &contender)?;
+    if arguments.faults.as_deref() == Some("sweep") {
+        return run_sweep(&arguments, policy, &contender);
+    }
+    let profile = arguments.faults.as_deref().map(FaultProfile::load).transpose()?.unwrap_or_default();
+    let (episodes, seed) = (arguments.episodes.unwrap_or(50), arguments.seed.unwrap_or(1000));
+    let (results, model) = run_all(&arguments, policy, &contender, episodes, &|index, decider| {
+        let mut episode = prepare(&arguments, seed + index as u64);
+        episode.profile = profile.clone().with_seed(profile.seed ^ episode.scene.seed);
+        episode::run(&episode, decider)
+    })?;
     let summary = summarise(&arguments, (device, hash), results, start.elapsed().as_secs_f64(), model)?;
     println!(
         "{} of {} succeeded: {:.1} % (95 % interval {:.1} to {:.1}), {} wrong object, {:.1} times real time",
@@ -246,20 +278,73 @@ fn main() -> Result<()> {
         std::fs::write(path, serde_json::to_string_pretty(&summary)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    if let Some(faults) = &summary.faults {
+        let met: u64 = summary.results.iter().map(|r| r.link_faults + r.policy_faults).sum();
+        println!("faults {faults}: {met} happened, {} drops", summary.drops);
+    }
+    if summary.limits_broken > 0 {
+        let first = summary.results.iter().flat_map(|r| &r.judgement.first).take(5);
+        println!("LIMITS BROKEN {} times: {:#?}", summary.limits_broken, first.collect::<Vec<_>>());
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the whole table of faults and compares it with the one in the repository.
+fn run_sweep(
+    arguments: &Arguments,
+    policy: Box<dyn Policy>,
+    contender: &(impl Fn() -> Result<Contender> + Sync),
+) -> Result<ExitCode> {
+    anyhow::ensure!(arguments.suite == Suite::Pick, "the sweep of faults is defined for the suite `pick`");
+    let begun = Instant::now();
+    let cells = sweep::cells();
+    let per_cell = arguments.episodes.unwrap_or(sweep::EPISODES);
+    let seed = arguments.seed.unwrap_or(sweep::SEED);
+    let (rows, _) = run_all(arguments, policy, contender, cells.len() * per_cell, &|index, decider| {
+        cells[index / per_cell].run(seed + (index % per_cell) as u64, decider)
+    })?;
+    let config = Config::default();
+    let table = sweep::table(&rows)?;
+    println!("{table}");
+    let broken: Vec<String> = rows
+        .iter()
+        .filter_map(|row: &Row| Some(format!("{}: {}", row.line(), row.broken(&config)?)))
+        .collect();
+    println!(
+        "{} episodes in {:.0} s, {} broke a promise",
+        rows.len(),
+        begun.elapsed().as_secs_f64(),
+        broken.len()
+    );
+    for line in &broken {
+        println!("BROKEN {line}");
+    }
+    let mut ok = broken.is_empty();
+    if arguments.bless {
+        std::fs::write(&arguments.golden, sweep::golden(&rows))
+            .with_context(|| format!("cannot write {}", arguments.golden.display()))?;
+        std::fs::write("docs/faults-sweep.md", table).context("cannot write docs/faults-sweep.md")?;
+    } else {
+        let differences = sweep::differences(&sweep::read_golden(&arguments.golden)?, &rows)?;
+        println!("{} rows differ from {}", differences.len(), arguments.golden.display());
+        for difference in differences.iter().take(20) {
+            println!("{difference}");
+        }
+        ok &= differences.is_empty();
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Writes demonstrations of the suite for LeRobot, then reads them back.
 fn export(arguments: &Arguments, folder: &Path) -> Result<()> {
     let begun = Instant::now();
-    let episode = |index: usize| prepare(arguments, arguments.seed + index as u64);
-    record::export(folder, arguments.fps, arguments.episodes, &episode, &mut |done, kept, frames| {
-        if done % 10 == 0 || done == arguments.episodes {
+    let (seed, episodes) = (arguments.seed.unwrap_or(1000), arguments.episodes.unwrap_or(50));
+    let episode = |index: usize| prepare(arguments, seed + index as u64);
+    record::export(folder, arguments.fps, episodes, &episode, &mut |done, kept, frames| {
+        if done % 10 == 0 || done == episodes {
             let elapsed_s = begun.elapsed().as_secs_f64();
-            eprintln!(
-                "{done}/{} episodes, {kept} kept, {frames} frames, {elapsed_s:.0} s",
-                arguments.episodes
-            );
+            eprintln!("{done}/{episodes} episodes, {kept} kept, {frames} frames, {elapsed_s:.0} s",);
         }
     })?;
     let contents = verify::verify(folder).context("the dataset does not read back")?;
@@ -292,15 +377,17 @@ fn print_peaks(summary: &Summary) {
     }
 }
 
-/// Runs the episodes on several threads.
-fn run_all(
+/// Runs `count` episodes on several threads; the results in the order of their numbers.
+fn run_all<T: Send>(
     arguments: &Arguments,
     first: Box<dyn Policy>,
     contender: &(impl Fn() -> Result<Contender> + Sync),
-) -> Result<(Vec<EpisodeResult>, LatencySummary)> {
+    count: usize,
+    run: &(impl Fn(usize, Decider) -> Result<T> + Sync),
+) -> Result<(Vec<T>, LatencySummary)> {
     let latency = Arc::new(Mutex::new(Latency::new()));
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<EpisodeResult>> = Mutex::new(Vec::new());
+    let results: Mutex<BTreeMap<usize, T>> = Mutex::new(BTreeMap::new());
     let first = Mutex::new(Some(first));
     let work = || -> Result<()> {
         let loaded = first.lock().map_err(|_| anyhow!("another episode panicked"))?.take();
@@ -309,21 +396,19 @@ fn run_all(
         let policy = Arc::new(Mutex::new(timed));
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= arguments.episodes {
+            if index >= count {
                 return Ok(());
             }
-            let episode = prepare(arguments, arguments.seed + index as u64);
             let decider = match arguments.ablation {
                 Ablation::Expert => Decider::Expert,
                 _ => Decider::Policy(Box::new(Lent(Arc::clone(&policy)))),
             };
-            let result = episode::run(&episode, decider)?;
+            let result = run(index, decider)?;
             let mut results = results.lock().map_err(|_| anyhow!("another episode panicked"))?;
-            results.push(result);
+            results.insert(index, result);
             let done = results.len();
-            if done % 10 == 0 || done == arguments.episodes {
-                let successes = results.iter().filter(|r| r.outcome == "success").count();
-                eprintln!("{done}/{} episodes, {successes} succeeded", arguments.episodes);
+            if done % 10 == 0 || done == count {
+                eprintln!("{done}/{count} episodes");
             }
         }
     };
@@ -336,8 +421,7 @@ fn run_all(
         }
         Ok(())
     })?;
-    let mut results = results.into_inner().map_err(|_| anyhow!("an episode panicked"))?;
-    results.sort_by_key(|r| r.seed);
+    let results = results.into_inner().map_err(|_| anyhow!("an episode panicked"))?.into_values().collect();
     let model = latency.lock().map_err(|_| anyhow!("an episode panicked"))?.summary();
     Ok((results, model))
 }
@@ -381,7 +465,16 @@ fn prepare(arguments: &Arguments, seed: u64) -> Episode {
         execution_horizon: arguments.execution_horizon,
         ..ChunkConfig::default()
     };
-    Episode { scene, instruction, target, limit_s: arguments.limit_s, faults, chunk }
+    Episode {
+        scene,
+        instruction,
+        target,
+        limit_s: arguments.limit_s,
+        faults,
+        chunk,
+        profile: FaultProfile::default(),
+        delay_ms: None,
+    }
 }
 
 fn name_of<T: ValueEnum>(value: T) -> String {
@@ -416,7 +509,8 @@ fn summarise(
         suite: name_of(arguments.suite),
         phrasing: arguments.instruction.clone().unwrap_or_else(|| name_of(arguments.phrasing)),
         ablation: name_of(arguments.ablation),
-        seed: arguments.seed,
+        seed: arguments.seed.unwrap_or(1000),
+        faults: arguments.faults.clone(),
         model: arguments.policy_command.clone().unwrap_or_else(|| arguments.model.display().to_string()),
         model_hash,
         episodes: results.len(),
@@ -430,6 +524,8 @@ fn summarise(
         mean_time_to_success_s: (!times.is_empty()).then(|| times.iter().sum::<f64>() / times.len() as f64),
         decisions: results.iter().map(|r| r.decisions).sum(),
         refused: results.iter().map(|r| r.refused).sum(),
+        drops: results.iter().map(|r| r.drops).sum(),
+        limits_broken: results.iter().map(|r| r.judgement.violations).sum(),
         max_joint_velocity_rad_s: peaks.velocity_rad_s,
         joint_velocity_limit_rad_s: chain
             .limits()

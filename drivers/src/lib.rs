@@ -9,6 +9,7 @@
 //! * [`link`] moves messages: in one process through a [`link::Bus`] (synchronous, deterministic), or
 //!   between processes and machines over zenoh, with the keys and attachments of `rmw_zenoh`, so that
 //!   a ROS 2 node reads them without a bridge.
+//! * [`power`] reads what the board says about its power and heat.
 //! * [`clock`] is the only place that reads a clock.
 //!
 //! Glossary: a *payload* is one encoded message; the *attachment* beside it carries the publisher's
@@ -32,6 +33,7 @@ pub mod cdr;
 pub mod clock;
 pub mod link;
 pub mod msg;
+pub mod power;
 pub mod topic;
 
 pub use attachment::Attachment;

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use reflexarc_drivers::link::{FaultPlan, FaultRule, LinkFaults};
 use reflexarc_drivers::msg::{BoolMsg, Header, Image, StringMsg};
 use reflexarc_drivers::{
     Attachment, Bus, Clock, Link, LinkError, Message, Publisher, Qos, SubscriptionStats, Topic, Topics,
@@ -29,6 +30,13 @@ fn zenoh() -> Pair {
     let b = Link::zenoh(config, Clock::manual(2_000)).unwrap();
     until("the peers meet", || (a.peers() == 1 && b.peers() == 1).then_some(()));
     Pair { a, b }
+}
+
+/// The same two through the injector of faults, whose only rule does nothing to any message.
+fn faultless(Pair { a, b }: Pair, clock: Clock) -> Pair {
+    let plan = FaultPlan { seed: 1, rules: vec![FaultRule::default()] };
+    let faults = LinkFaults::new(plan, clock).unwrap();
+    Pair { a: faults.wrap(&a), b: faults.wrap(&b) }
 }
 
 /// Waits for `condition`.
@@ -307,6 +315,18 @@ macro_rules! suite {
             $(#[test]
             fn $case() {
                 super::$case(super::zenoh());
+            })*
+        }
+        mod faultless_in_process_link {
+            $(#[test]
+            fn $case() {
+                super::$case(super::faultless(super::in_process(), super::Clock::manual(0)));
+            })*
+        }
+        mod faultless_zenoh_link {
+            $(#[test]
+            fn $case() {
+                super::$case(super::faultless(super::zenoh(), super::Clock::system()));
             })*
         }
     };

@@ -1,16 +1,21 @@
 //! One episode in lockstep: a simulated robot and the whole runtime, joined by the in-process
 //! link under a simulated clock, judged on the true world.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
+use reflexarc_drivers::link::LinkFaults;
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Bus, Clock, Link};
 use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_runtime::config::{ChunkConfig, Config};
+use reflexarc_runtime::fault::{FaultProfile, Pace};
+use reflexarc_runtime::modes::Mode;
 use reflexarc_runtime::outcome::Outcome as Told;
 use reflexarc_runtime::reflex::Command;
-use reflexarc_runtime::runtime::Runtime;
+use reflexarc_runtime::runtime::{Runtime, load_chain};
+use reflexarc_runtime::watch::{CommandWatch, Judgement};
 use reflexarc_sim::expert;
 use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
 use reflexarc_sim::scene::Scene;
@@ -48,6 +53,11 @@ pub struct Episode {
     pub faults: Faults,
     /// How action chunks are executed, for policies that speak in them.
     pub chunk: ChunkConfig,
+    /// Faults of the runtime's link and of the policy; they begin with the episode.
+    pub profile: FaultProfile,
+    /// Simulated time from an observation to what the policy says about it, ms; absent: one period of the
+    /// mind.
+    pub delay_ms: Option<u64>,
 }
 
 /// How it went; the same episode and policy give the same result, bit for bit.
@@ -75,8 +85,20 @@ pub struct EpisodeResult {
     pub refused: u64,
     /// Simulated seconds.
     pub duration_s: f64,
+    /// How often the target was raised and came down again.
+    pub drops: u32,
+    /// Ticks spent in each mode.
+    pub modes: BTreeMap<String, u64>,
+    /// When motion was first held or stopped after it had begun, s.
+    pub first_hold_s: Option<f64>,
+    /// Messages that met a fault of the link.
+    pub link_faults: u64,
+    /// Answers of the policy that met a fault.
+    pub policy_faults: u64,
     /// The largest velocity, acceleration and jerk that were commanded.
     pub peaks: Peaks,
+    /// All commands against the limits.
+    pub judgement: Judgement,
     /// Hash of the world's final state.
     pub digest: String,
 }
@@ -169,18 +191,25 @@ pub fn run_watched(
     };
     let bus = Bus::new();
     let clock = Clock::manual(START_NS);
+    let faults = LinkFaults::new(episode.profile.link_plan(), clock.clone())?;
+    let spoilt = episode.profile.spoil(policy, START_NS, Pace::Lockstep);
+    let policy_faults = spoilt.faults();
     let mut config = Config { chunk: episode.chunk.clone(), ..Config::default() };
+    config.rates.lockstep_delay_ms = episode.delay_ms;
     episode.instruction.clone_into(&mut config.policy.instruction);
     let topics = Topics::new(&config.link.namespace);
     let world = World::new(episode.scene.clone(), ARM7_URDF, &ARM7_HOME_RAD, 0.08, 4)?;
     let mut node = SimNode::new(world, &Link::in_process(&bus, clock.clone()), &topics)?;
     node.faults = episode.faults.clone();
-    let mut runtime = Runtime::new(config, Link::in_process(&bus, clock.clone()), policy)?;
+    let mut judge = CommandWatch::new(load_chain(&config)?, &config);
+    let link = faults.wrap(&Link::in_process(&bus, clock.clone()));
+    let mut runtime = Runtime::new(config, link, Box::new(spoilt))?;
     let mut task = PickTask::new(episode.target);
     let ticks = (episode.limit_s * f64::from(TICK_HZ)) as u64;
     let mut outcome = Outcome::Running;
     let mut infeasible_since_s = None;
     let mut moved = false;
+    let (mut active, mut first_hold_s) = (false, None);
     let mut watch = PeakWatch::new(1.0 / f64::from(TICK_HZ));
     let mut time_s = 0.0;
     for tick in 0..ticks {
@@ -192,7 +221,13 @@ pub fn run_watched(
             // Where the expert has no advice its last word stands, as in the demonstrations.
             *whisper = advise(node.world(), episode.target).or(whisper.take());
         }
+        faults.pump();
         let command = runtime.step(now_ns);
+        judge.look(&command, runtime.snapshot().body.as_ref());
+        active |= command.mode == Mode::Active;
+        if active && matches!(command.mode, Mode::Holding(_) | Mode::Stopped(_)) {
+            first_hold_s.get_or_insert(time_s);
+        }
         watch.look(command.joints.as_ref().map(|joints| &joints.q[..]));
         look(tick, &runtime, &command);
         node.advance(now_ns);
@@ -230,7 +265,13 @@ pub fn run_watched(
         decisions: report.decisions,
         refused: report.audit.refused.values().sum(),
         duration_s: time_s,
+        drops: task.drops(),
+        modes: report.modes.clone(),
+        first_hold_s,
+        link_faults: faults.counts().done(),
+        policy_faults: policy_faults.counts().faults.iter().sum(),
         peaks: *watch.peaks(),
+        judgement: judge.judgement().clone(),
         digest: node.world().digest(),
     })
 }

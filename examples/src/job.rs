@@ -217,7 +217,7 @@ pub fn run(
         (_, Some(ending)) => ending,
         (_, None) => Ending::Interrupted,
     };
-    report.success = Some(ending.is_success());
+    report.judge(ending.is_success());
     Ok(JobReport { ending, report, view, film })
 }
 

@@ -4,6 +4,7 @@
 
 use reflexarc_examples::episode::{Decider, Episode, run};
 use reflexarc_runtime::config::ChunkConfig;
+use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
 
@@ -17,6 +18,8 @@ fn episode(seed: u64) -> Episode {
         limit_s: 12.0,
         faults: Faults::default(),
         chunk: ChunkConfig::default(),
+        profile: FaultProfile::default(),
+        delay_ms: None,
     }
 }
 

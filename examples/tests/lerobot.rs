@@ -12,6 +12,7 @@ use reflexarc_examples::lerobot::dataset::{Frame, Recording, Writer};
 use reflexarc_examples::lerobot::record;
 use reflexarc_examples::lerobot::verify::{Contents, verify};
 use reflexarc_runtime::config::ChunkConfig;
+use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
@@ -217,6 +218,8 @@ fn pick_one(seed: u64) -> Episode {
         limit_s: 12.0,
         faults: Faults::default(),
         chunk: ChunkConfig { rate_hz: 20.0, execution_horizon: 10, ..ChunkConfig::default() },
+        profile: FaultProfile::default(),
+        delay_ms: None,
     }
 }
 

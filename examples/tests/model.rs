@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use reflexarc_examples::episode::{Decider, Episode, EpisodeResult, Lent, run};
 use reflexarc_examples::translate;
 use reflexarc_runtime::config::ChunkConfig;
+use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::object::Kind;
 use reflexarc_sim::scene::Scene;
@@ -35,6 +36,8 @@ fn told(scene: Scene, target: usize) -> Episode {
         limit_s: 10.0,
         faults: Faults::default(),
         chunk: ChunkConfig::default(),
+        profile: FaultProfile::default(),
+        delay_ms: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use reflexarc_examples::episode::{Decider, Episode, Lent, run};
 use reflexarc_examples::translate;
 use reflexarc_runtime::config::ChunkConfig;
+use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_sim::node::Faults;
 use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::chunk::Ahead;
@@ -64,6 +65,8 @@ fn record() {
         limit_s: 12.0,
         faults: Faults::default(),
         chunk: ChunkConfig::default(),
+        profile: FaultProfile::default(),
+        delay_ms: None,
     };
     let keeping = Arc::new(Mutex::new(Keeping { policy, surest: BTreeMap::new() }));
     let result = run(&episode, Decider::Policy(Box::new(Lent(Arc::clone(&keeping))))).unwrap();

@@ -3,11 +3,14 @@
 //! `Config::default()` is what an empty file means. The commented sample
 //! `runtime/reflexarc.toml` is tested to say exactly the same.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 pub use reflexarc_vla_model::compute::Precision;
 pub use reflexarc_vla_model::device::DeviceChoice;
 use serde::{Deserialize, Serialize};
+
+use crate::config_fault::{explain, keys_of, line_of};
 
 /// Most joints a configuration may list (the kinematics crate's bound).
 pub const MAX_DOF: usize = reflexarc_kinematics::MAX_DOF;
@@ -27,23 +30,25 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The text is not TOML, names an unknown key, or has a value of the wrong type.
+    /// The text is not TOML.
     #[error("the configuration{origin} does not parse: {message}")]
     Parse {
         /// ` FILE` or empty.
         origin: String,
-        /// The parser's words: line, key, and what it expected.
+        /// The parser's words, with the line.
         message: String,
     },
-    /// A value has the right type and no sensible meaning.
-    #[error("configuration key `{key}` = {value}: expected {expected}")]
+    /// A key is unknown, or its value has the wrong type or no sensible meaning.
+    #[error("configuration key `{key}` = {value}{at}: expected {expected}")]
     Value {
         /// Dotted key.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// The value found.
         value: String,
         /// What would have been accepted.
         expected: String,
+        /// ` (FILE, line N)`, as far as that is known; or empty.
+        at: String,
     },
 }
 
@@ -71,6 +76,10 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// What is recorded.
     pub record: RecordConfig,
+    /// What things cost, at the user's prices.
+    pub cost: CostConfig,
+    /// The metrics page.
+    pub metrics: MetricsConfig,
 }
 
 /// Which robot the runtime drives.
@@ -271,6 +280,50 @@ pub struct RecordConfig {
     pub queue: usize,
 }
 
+/// The user's prices. None has a default: what has no price is not computed, and the report says so.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostConfig {
+    /// Letters of the currency that all prices are in, such as `EUR`; needed as soon as there is a price.
+    pub currency: String,
+    /// Price of a kilowatt-hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub electricity_per_kwh: Option<f64>,
+    /// Price of the hardware that the runtime runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hardware_price: Option<f64>,
+    /// Hours that the hardware will run in its life; its price is spread evenly over them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hardware_life_hours: Option<f64>,
+    /// Price of a million generated tokens in the cloud to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud_price_per_million_tokens: Option<f64>,
+    /// Price of one call in that cloud; added to the price of the tokens where both are set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud_price_per_call: Option<f64>,
+    /// Power to assume where the board tells none, W. What follows from it is called assumed everywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assumed_watts: Option<f64>,
+}
+
+/// The metrics page for Prometheus.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Address to serve it on, such as `127.0.0.1:9464`; empty: not served.
+    pub listen: String,
+    /// Allows an address beyond this machine. There is no authentication: whoever reaches it reads all.
+    pub allow_remote: bool,
+}
+
+impl MetricsConfig {
+    /// The address to serve the page on; `None` where it is not served.
+    #[must_use]
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.listen.parse().ok()
+    }
+}
+
 impl Default for RobotConfig {
     fn default() -> Self {
         Self {
@@ -395,7 +448,13 @@ impl Config {
             ConfigError::Parse { message, .. } => {
                 ConfigError::Parse { origin: format!(" {}", path.display()), message }
             }
-            other => other,
+            ConfigError::Value { key, value, expected, at } => {
+                let line = at.trim_start_matches(" (").trim_end_matches(')');
+                let comma = if line.is_empty() { "" } else { ", " };
+                let at = format!(" ({}{comma}{line})", path.display());
+                ConfigError::Value { key, value, expected, at }
+            }
+            other @ ConfigError::Read { .. } => other,
         })
     }
 
@@ -404,10 +463,24 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Parse`] or [`ConfigError::Value`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::Parse { origin: String::new(), message: error.to_string() })?;
-        config.validate()?;
+        let config: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
+        config.validate().map_err(|error| match error {
+            ConfigError::Value { key, value, expected, .. } => {
+                let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+                let line = line_of(text, &path);
+                let at = line.map_or_else(String::new, |line| format!(" (line {line})"));
+                ConfigError::Value { key, value, expected, at }
+            }
+            other => other,
+        })?;
         Ok(config)
+    }
+
+    /// All keys that may stand in the section `path`, and of the empty path all sections; nothing where there
+    /// is no section.
+    #[must_use]
+    pub fn keys(path: &[String]) -> Vec<String> {
+        keys_of(path)
     }
 
     /// The TOML text that parses to this configuration.

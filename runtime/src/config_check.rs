@@ -12,12 +12,22 @@ fn ensure(
     if holds {
         return Ok(());
     }
-    Err(ConfigError::Value { key, value: format!("{value:?}"), expected: expected.into() })
+    Err(ConfigError::Value {
+        key: key.into(),
+        value: format!("{value:?}"),
+        expected: expected.into(),
+        at: String::new(),
+    })
 }
 
 /// A finite number in `low..=high`.
 fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), ConfigError> {
     ensure(value >= low && value <= high, key, value, format!("a number from {low} to {high}"))
+}
+
+/// A whole number in `low..=high`.
+fn whole(key: &'static str, value: u64, low: u64, high: u64) -> Result<(), ConfigError> {
+    ensure((low..=high).contains(&value), key, value, format!("a whole number from {low} to {high}"))
 }
 
 fn names(key: &'static str, list: &[String], low: usize, high: usize) -> Result<(), ConfigError> {
@@ -42,19 +52,17 @@ impl Config {
         self.validate_chunk()?;
         self.validate_realtime()?;
         let safety = &self.safety;
-        within("safety.enable_timeout_ms", safety.enable_timeout_ms as f64, 20.0, 60_000.0)?;
-        within("safety.estop_timeout_ms", safety.estop_timeout_ms as f64, 0.0, 60_000.0)?;
-        within("safety.decision_max_age_ms", safety.decision_max_age_ms as f64, 10.0, 10_000.0)?;
-        within("safety.infeasible_confirm_ms", safety.infeasible_confirm_ms as f64, 0.0, 60_000.0)?;
+        whole("safety.enable_timeout_ms", safety.enable_timeout_ms, 20, 60_000)?;
+        whole("safety.estop_timeout_ms", safety.estop_timeout_ms, 0, 60_000)?;
+        whole("safety.decision_max_age_ms", safety.decision_max_age_ms, 10, 10_000)?;
+        whole("safety.infeasible_confirm_ms", safety.infeasible_confirm_ms, 0, 60_000)?;
         let link = &self.link;
         ensure(link.domain <= 232, "link.domain", link.domain, "a ROS domain from 0 to 232")?;
-        for endpoint in link.listen.iter().chain(&link.connect) {
-            ensure(
-                endpoint.contains('/') && endpoint.contains(':'),
-                "link.listen / link.connect",
-                endpoint,
-                "an endpoint such as tcp/127.0.0.1:7447",
-            )?;
+        for (key, endpoints) in [("link.listen", &link.listen), ("link.connect", &link.connect)] {
+            for endpoint in endpoints {
+                let whole = endpoint.contains('/') && endpoint.contains(':');
+                ensure(whole, key, endpoint, "an endpoint such as tcp/127.0.0.1:7447")?;
+            }
         }
         let namespace_ok = link.namespace.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '/');
         ensure(
@@ -70,7 +78,73 @@ impl Config {
             &self.policy.instruction,
             "1 to 512 bytes of text",
         )?;
-        within("record.queue", self.record.queue as f64, 16.0, 1_000_000.0)
+        let model = self.policy.model.as_deref();
+        ensure(
+            model.is_none_or(|path| !path.as_os_str().is_empty()),
+            "policy.model",
+            model.unwrap_or_else(|| "".as_ref()),
+            "the path of a file or folder",
+        )?;
+        let recording = self.record.path.as_deref();
+        ensure(
+            recording.is_none_or(|path| !path.as_os_str().is_empty()),
+            "record.path",
+            recording.unwrap_or_else(|| "".as_ref()),
+            "the path of a file",
+        )?;
+        whole("record.queue", self.record.queue as u64, 16, 1_000_000)?;
+        self.validate_cost()?;
+        self.validate_metrics()
+    }
+
+    fn validate_cost(&self) -> Result<(), ConfigError> {
+        let cost = &self.cost;
+        for (key, value, low, high) in [
+            ("cost.electricity_per_kwh", cost.electricity_per_kwh, 0.0, 1e6),
+            ("cost.hardware_price", cost.hardware_price, 0.0, 1e9),
+            ("cost.hardware_life_hours", cost.hardware_life_hours, 1.0, 1e6),
+            ("cost.cloud_price_per_million_tokens", cost.cloud_price_per_million_tokens, 0.0, 1e9),
+            ("cost.cloud_price_per_call", cost.cloud_price_per_call, 0.0, 1e6),
+            ("cost.assumed_watts", cost.assumed_watts, 0.1, 10_000.0),
+        ] {
+            value.map_or(Ok(()), |value| within(key, value, low, high))?;
+        }
+        let letters = |c: char| c.is_ascii_alphabetic();
+        ensure(
+            cost.currency.len() <= 8 && cost.currency.chars().all(letters),
+            "cost.currency",
+            &cost.currency,
+            "at most 8 letters, such as EUR",
+        )?;
+        let priced = [
+            cost.electricity_per_kwh,
+            cost.hardware_price,
+            cost.cloud_price_per_million_tokens,
+            cost.cloud_price_per_call,
+        ];
+        ensure(
+            !cost.currency.is_empty() || priced.iter().all(Option::is_none),
+            "cost.currency",
+            &cost.currency,
+            "the letters of your currency, such as EUR, because there are prices",
+        )
+    }
+
+    fn validate_metrics(&self) -> Result<(), ConfigError> {
+        let metrics = &self.metrics;
+        let address = metrics.address();
+        ensure(
+            metrics.listen.is_empty() || address.is_some(),
+            "metrics.listen",
+            &metrics.listen,
+            "an address with a port, such as 127.0.0.1:9464, or nothing",
+        )?;
+        ensure(
+            metrics.allow_remote || address.is_none_or(|address| address.ip().is_loopback()),
+            "metrics.listen",
+            &metrics.listen,
+            "an address of this machine alone, such as 127.0.0.1:9464; others need metrics.allow_remote = true",
+        )
     }
 
     fn validate_robot(&self) -> Result<(), ConfigError> {
@@ -85,10 +159,10 @@ impl Config {
         }
         let posture = &robot.posture_rad;
         ensure(
-            (1..=MAX_DOF).contains(&posture.len()) && posture.iter().all(|q| q.is_finite()),
+            (1..=MAX_DOF).contains(&posture.len()) && posture.iter().all(|q| (-100.0..=100.0).contains(q)),
             "robot.posture_rad",
             posture,
-            format!("1 to {MAX_DOF} finite angles, one per joint"),
+            format!("1 to {MAX_DOF} angles from -100 to 100 (rad), one per joint"),
         )?;
         within("robot.gripper_max_width_m", robot.gripper_max_width_m, 0.001, 1.0)?;
         let rates = &self.rates;
@@ -113,7 +187,7 @@ impl Config {
         if let Some(us) = realtime.cpu_dma_latency_us {
             ensure(us <= 1_000_000, "realtime.cpu_dma_latency_us", us, "0 to 1000000 µs")?;
         }
-        within("realtime.stall_ms", realtime.stall_ms as f64, 50.0, 60_000.0)
+        whole("realtime.stall_ms", realtime.stall_ms, 50, 60_000)
     }
 
     fn validate_chunk(&self) -> Result<(), ConfigError> {
@@ -127,10 +201,10 @@ impl Config {
             format!("0 to {MAX_ACTIONS} actions"),
         )?;
         // A knot of the motion lives for four periods; something must be left to execute after that.
-        let shortest_ms = (8e3 / chunk.rate_hz).ceil();
-        within("chunk.expiry_ms", chunk.expiry_ms as f64, shortest_ms, 10_000.0)?;
-        within("chunk.blend_ms", chunk.blend_ms as f64, 10.0, 5_000.0)?;
-        within("chunk.blend_max_ms", chunk.blend_max_ms as f64, chunk.blend_ms as f64, 10_000.0)?;
+        let shortest_ms = (8e3 / chunk.rate_hz).ceil() as u64;
+        whole("chunk.expiry_ms", chunk.expiry_ms, shortest_ms, 10_000)?;
+        whole("chunk.blend_ms", chunk.blend_ms, 10, 5_000)?;
+        whole("chunk.blend_max_ms", chunk.blend_max_ms, chunk.blend_ms, 10_000)?;
         within("chunk.grip_force_n", chunk.grip_force_n, 0.0, 500.0)
     }
 
@@ -167,15 +241,17 @@ impl Config {
 
     fn validate_limits(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
-        for axis in 0..3 {
-            let (low, high) = (limits.workspace_min_m[axis], limits.workspace_max_m[axis]);
-            ensure(
-                low.is_finite() && high.is_finite() && high - low >= 0.01,
-                "limits.workspace_min_m / limits.workspace_max_m",
-                (low, high),
-                "finite corners at least 0.01 m apart on each axis",
-            )?;
+        let (low, high) = (limits.workspace_min_m, limits.workspace_max_m);
+        for (key, corner) in [("limits.workspace_min_m", low), ("limits.workspace_max_m", high)] {
+            let near = corner.iter().all(|m| (-100.0..=100.0).contains(m));
+            ensure(near, key, corner, "three numbers from -100 to 100 (m)")?;
         }
+        ensure(
+            low.iter().zip(high).all(|(low, high)| high - low >= 0.01),
+            "limits.workspace_max_m",
+            high,
+            format!("at least 0.01 m more than limits.workspace_min_m = {low:?} on each axis"),
+        )?;
         within("limits.speed_scale", limits.speed_scale, 0.01, 1.0)?;
         within("limits.max_tool_speed_m_s", limits.max_tool_speed_m_s, 0.001, 5.0)?;
         within("limits.max_tool_turn_rad_s", limits.max_tool_turn_rad_s, 0.001, 20.0)?;
@@ -185,8 +261,8 @@ impl Config {
         within("limits.gripper_speed_m_s", limits.gripper_speed_m_s, 0.001, 2.0)?;
         within("limits.pad_force_n", limits.pad_force_n, 0.1, 1000.0)?;
         within("limits.max_tracking_error_rad", limits.max_tracking_error_rad, 0.01, 3.0)?;
-        within("limits.soft_start_ms", limits.soft_start_ms as f64, 0.0, 10_000.0)?;
-        within("limits.target_filter_ms", limits.target_filter_ms as f64, 0.0, 1_000.0)
+        whole("limits.soft_start_ms", limits.soft_start_ms, 0, 10_000)?;
+        whole("limits.target_filter_ms", limits.target_filter_ms, 0, 1_000)
     }
 }
 
@@ -205,12 +281,9 @@ mod tests {
         let sample = include_str!("../reflexarc.toml");
         assert_eq!(Config::parse(sample).unwrap(), Config::default());
         // Every key must be shown, also those that are absent by default.
-        for key in ["model =", "path =", "lockstep_delay_ms =", "cpu =", "cpu_dma_latency_us ="] {
-            assert!(sample.contains(key), "{key} is not in the sample");
-        }
-        for line in Config::default().to_toml().unwrap().lines() {
-            if let Some((key, _)) = line.split_once(" = ") {
-                assert!(sample.contains(&format!("{key} =")), "{key} is not in the sample");
+        for section in Config::keys(&[]) {
+            for key in Config::keys(std::slice::from_ref(&section)) {
+                assert!(sample.contains(&format!("{key} =")), "{section}.{key} is not in the sample");
             }
         }
     }

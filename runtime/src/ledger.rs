@@ -87,6 +87,10 @@ pub struct ThoughtRecord {
     pub tokens: u32,
     /// Mind periods skipped before this one.
     pub skipped: u64,
+    /// Panics of the policy so far.
+    pub policy_panics: u32,
+    /// Number of the instruction in force; counts changes of the words.
+    pub instruction: u64,
     /// The audit's counters so far.
     pub audit: AuditCounts,
     /// When it was captured, arrived and was taken, and what it cost.
@@ -186,6 +190,8 @@ pub struct Ledger {
     pub thoughts_skipped: u64,
     /// Policy errors.
     pub failed: u64,
+    /// Panics of the policy.
+    pub policy_panics: u32,
     /// Tokens decoded.
     pub tokens: u64,
     /// Records lost because the ledger was read too slowly.
@@ -257,6 +263,7 @@ impl Ledger {
         self.thoughts += 1;
         self.thoughts_skipped += record.skipped;
         self.failed += u64::from(record.kind == ThoughtKind::Failed);
+        self.policy_panics = record.policy_panics;
         self.tokens += u64::from(record.tokens);
         self.audit = record.audit;
         self.model.record_ns(record.model_ns);
@@ -318,6 +325,8 @@ mod tests {
                 world_audit_ns: 900,
                 tokens: 16,
                 skipped: 0,
+                policy_panics: 0,
+                instruction: 0,
                 audit: AuditCounts::default(),
                 timing: Timing::default(),
             });

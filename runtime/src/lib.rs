@@ -14,7 +14,8 @@
 //! |---|---|
 //! | [`config`] | the TOML configuration |
 //! | [`senses`] | newest values with their ages; what is refused and why; health |
-//! | [`mind`] | the policy, asked once per period |
+//! | [`mind`] | the policy, asked once per period; a panic of its is an error |
+//! | [`fault`] | faults on purpose, of links and policies |
 //! | [`audit`] | every token against the grammar, every number against the world |
 //! | [`chunk`] | action chunks → smooth joint motion |
 //! | [`modes`] | what the loop can be doing, with the diagram |
@@ -29,6 +30,9 @@
 //! | [`recorder`] | the MCAP file |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
 //! | [`doctor`] | what a board grants, and how to change what it does not |
+//! | [`watch`] | a judge of emitted commands, for tests and evaluations |
+//! | [`cost`] | tokens, energy and money: per run, hour and task |
+//! | [`health`] | the table of figures behind `diagnostics` and the metrics page |
 //! | [`cli`] | the command line of the binary `reflexarc` |
 //!
 //! Glossary: a *snapshot* is one moment of all senses; a *thought* is what came of one period of
@@ -61,7 +65,12 @@ pub mod cli;
 pub mod clockwork;
 pub mod config;
 mod config_check;
+mod config_fault;
+pub mod cost;
 pub mod doctor;
+pub mod fault;
+mod guarded;
+pub mod health;
 pub mod ledger;
 pub mod load;
 pub mod mind;
@@ -79,6 +88,7 @@ pub mod safety;
 pub mod senses;
 pub mod spine;
 pub mod stages;
+pub mod watch;
 
 pub use config::{Config, ConfigError};
 pub use modes::{HoldReason, Mode, Rule, SenseFault, SenseId, StopCause, WaitReason};

@@ -19,6 +19,7 @@ use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
+use crate::guarded::Guarded;
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
 use crate::senses::Snapshot;
@@ -67,7 +68,7 @@ impl Thought {
 
 /// A policy with its audit and its place on the link.
 pub struct Mind {
-    policy: Box<dyn Policy>,
+    policy: Guarded,
     audit: Audit,
     senses: SenseConfig,
     instruction: String,
@@ -75,6 +76,7 @@ pub struct Mind {
     goals: Publisher<Goal>,
     spoken: Spoken,
     decisions: u64,
+    instructed: u64,
     refused_instructions: u64,
     unsent: u64,
 }
@@ -89,9 +91,10 @@ impl Mind {
         topics: &Topics,
         config: &Config,
         chain: Chain,
-        mut policy: Box<dyn Policy>,
+        policy: Box<dyn Policy>,
     ) -> Result<Self, LinkError> {
         let instruction = config.policy.instruction.trim().to_owned();
+        let mut policy = Guarded::new(policy);
         policy.instruct(&instruction);
         Ok(Self {
             policy,
@@ -102,6 +105,7 @@ impl Mind {
             instructions: link.subscribe_queue(&topics.instruction, 16)?,
             goals: link.publisher(&topics.goal)?,
             decisions: 0,
+            instructed: 0,
             refused_instructions: 0,
             unsent: 0,
         })
@@ -135,6 +139,7 @@ impl Mind {
         // The same words again (a latched topic repeats them) must not restart the policy.
         if words != self.instruction {
             words.clone_into(&mut self.instruction);
+            self.instructed += 1;
             self.policy.instruct(words);
             self.audit.begin();
         }
@@ -239,6 +244,8 @@ impl Mind {
             world_audit_ns,
             tokens,
             skipped,
+            policy_panics: self.policy.panics(),
+            instruction: self.instructed,
             audit: self.audit.counts(),
             timing: Timing {
                 observation_ns: observation.time_ns,
@@ -280,6 +287,12 @@ impl Mind {
         if self.goals.put(&goal).is_err() {
             self.unsent += 1;
         }
+    }
+
+    /// By how much longer than usual the last decision would have taken, see
+    /// [`Policy::imitated_delay_ns`].
+    pub fn imitated_delay_ns(&mut self) -> u64 {
+        self.policy.imitated_delay_ns()
     }
 
     /// Goals and chunks that the link did not take.

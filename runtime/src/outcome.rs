@@ -57,12 +57,20 @@ pub struct OutcomeWatch {
     outcome: Outcome,
     timeline: Vec<TimelineEntry>,
     changes: u64,
+    instruction: Option<u64>,
+    completed: u64,
+    credited: Option<u64>,
 }
 
 impl OutcomeWatch {
     /// Takes one decision.
     pub fn thought(&mut self, record: &ThoughtRecord) {
         let started_ns = *self.started_ns.get_or_insert(record.now_ns);
+        if self.instruction.replace(record.instruction).is_some_and(|before| before != record.instruction) {
+            // What was done under other words says nothing about these.
+            self.done_since_ns = None;
+            self.outcome = Outcome::Running;
+        }
         if self.last != Some(record.kind) {
             self.last = Some(record.kind);
             self.changes += 1;
@@ -79,6 +87,10 @@ impl OutcomeWatch {
                 if record.now_ns.saturating_sub(since_ns) >= DONE_FOR_NS {
                     self.finished_ns.get_or_insert(since_ns);
                     self.outcome = Outcome::Finished;
+                    // A policy that goes back and forth completes a task once.
+                    if self.credited.replace(record.instruction) != Some(record.instruction) {
+                        self.completed += 1;
+                    }
                 }
             }
             // Whether a chunk ends the task, it does not say.
@@ -103,6 +115,12 @@ impl OutcomeWatch {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Tasks completed: instructions under which the policy has said `done` for a second, each counted once.
+    #[must_use]
+    pub fn completed(&self) -> u64 {
+        self.completed
     }
 
     /// The subtask of the newest decision, if it had one.
@@ -159,6 +177,8 @@ mod tests {
             world_audit_ns: 1,
             tokens: 16,
             skipped: 0,
+            policy_panics: 0,
+            instruction: 0,
             audit: AuditCounts::default(),
             timing: Timing::default(),
         }
@@ -178,6 +198,27 @@ mod tests {
         assert_eq!(watch.time_to_done_s(), Some(3.0));
         assert_eq!(watch.timeline().len(), 4);
         assert_eq!(watch.subtask(), Some(Subtask::Done));
+    }
+
+    #[test]
+    fn a_task_is_completed_once_for_each_instruction() {
+        let mut watch = OutcomeWatch::default();
+        let say = |watch: &mut OutcomeWatch, now_ms, instruction, subtask| {
+            watch.thought(&ThoughtRecord { instruction, ..thought(now_ms, ThoughtKind::Act(subtask)) });
+        };
+        say(&mut watch, 0, 0, Subtask::Done);
+        say(&mut watch, 1_000, 0, Subtask::Done);
+        assert_eq!((watch.completed(), watch.outcome()), (1, Outcome::Finished));
+        // Back and forth.
+        say(&mut watch, 1_100, 0, Subtask::Reach);
+        say(&mut watch, 1_200, 0, Subtask::Done);
+        say(&mut watch, 2_200, 0, Subtask::Done);
+        assert_eq!(watch.completed(), 1);
+        // New words: what was done before does not count for them.
+        say(&mut watch, 2_300, 1, Subtask::Done);
+        assert_eq!((watch.completed(), watch.outcome()), (1, Outcome::Running));
+        say(&mut watch, 3_300, 1, Subtask::Done);
+        assert_eq!(watch.completed(), 2);
     }
 
     #[test]

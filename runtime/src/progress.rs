@@ -1,12 +1,10 @@
-//! What a run says about itself while it goes on, and the health messages made from it.
+//! What a run says about itself while it goes on. Its health is in [`crate::health`].
 
-use reflexarc_drivers::msg::{DiagnosticArray, DiagnosticLevel, DiagnosticStatus, Header};
 use reflexarc_vla_model::decision::Subtask;
 
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Mode;
 use crate::outcome::{Outcome, OutcomeWatch};
-use crate::senses::TopicStats;
 
 /// How a run stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,49 +70,4 @@ impl Progress {
             self.missed.1,
         )
     }
-}
-
-/// The health of a run as `diagnostics`: mind, reflex and every sense.
-#[must_use]
-pub fn diagnostics(
-    now_ns: u64,
-    progress: &Progress,
-    ledger: &Ledger,
-    topics: &[(String, TopicStats)],
-) -> DiagnosticArray {
-    let level = match progress.mode {
-        Mode::Active => DiagnosticLevel::Ok,
-        Mode::Waiting(_) | Mode::Holding(_) => DiagnosticLevel::Warn,
-        Mode::Stopped(_) => DiagnosticLevel::Error,
-    };
-    let lateness = ledger.lateness.summary();
-    let refused: u64 = ledger.audit.refused.iter().sum();
-    let mut status = vec![
-        DiagnosticStatus::new(level, "reflex", progress.mode.to_string())
-            .with("ticks", ledger.ticks)
-            .with("missed", ledger.ticks_skipped)
-            .with("wake_lateness_p50_us", lateness.p50_us)
-            .with("wake_lateness_p99_us", lateness.p99_us)
-            .with("observation_to_command_p50_us", progress.observation_to_command.p50_us)
-            .with("observation_to_command_p99_us", progress.observation_to_command.p99_us),
-        DiagnosticStatus::new(DiagnosticLevel::Ok, "mind", progress.outcome.to_string())
-            .with("decisions", ledger.thoughts)
-            .with("decisions_per_s", format!("{:.2}", progress.decisions_per_s))
-            .with("missed", ledger.thoughts_skipped)
-            .with("model_p50_us", progress.model.p50_us)
-            .with("model_p99_us", progress.model.p99_us)
-            .with("tokens", ledger.tokens)
-            .with("audit_refused", refused),
-    ];
-    for (name, stats) in topics {
-        let level = if stats.sense.accepted == 0 { DiagnosticLevel::Stale } else { DiagnosticLevel::Ok };
-        status.push(
-            DiagnosticStatus::new(level, name.clone(), "")
-                .with("received", stats.link.received)
-                .with("malformed", stats.link.malformed)
-                .with("gaps", stats.link.gaps)
-                .with("refused", stats.sense.refused()),
-        );
-    }
-    DiagnosticArray { header: Header::new(now_ns, ""), status }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditCounts;
 use crate::chunk::{Late, PlayStats};
+use crate::cost::CostReport;
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Rule;
 use crate::outcome::{Outcome, OutcomeWatch, TimelineEntry};
@@ -147,6 +148,9 @@ pub struct Report {
     pub tokens: u64,
     /// Periods in which the policy gave an error.
     pub policy_errors: u64,
+    /// Panics of the policy; after three it is not asked any more.
+    #[serde(default)]
+    pub policy_panics: u32,
     /// Periods of the mind that were missed.
     pub mind_missed: u64,
     /// The same as a share of all its periods, percent.
@@ -197,6 +201,8 @@ pub struct Report {
     pub records_lost: u64,
     /// The recording, if there was one.
     pub recorder: Option<RecorderReport>,
+    /// What the run cost.
+    pub cost: CostReport,
     /// Anything else that went wrong, in words.
     pub problems: Vec<String>,
 }
@@ -223,6 +229,7 @@ impl Report {
             decisions_per_s: ledger.decisions_per_s(),
             tokens: ledger.tokens,
             policy_errors: ledger.failed,
+            policy_panics: ledger.policy_panics,
             mind_missed: ledger.thoughts_skipped,
             mind_missed_percent: percent(ledger.thoughts_skipped, ledger.thoughts),
             ticks: ledger.ticks,
@@ -255,7 +262,14 @@ impl Report {
         }
     }
 
-    /// The report for people, a dozen lines.
+    /// Takes the word of someone who could see whether the task was done; it counts for the ledger as well.
+    pub fn judge(&mut self, success: bool) {
+        self.success = Some(success);
+        let tasks = if success { self.cost.usage.tasks.max(1) } else { 0 };
+        self.cost = self.cost.with_tasks(tasks);
+    }
+
+    /// The report for people, two dozen lines.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -390,6 +404,7 @@ impl Report {
                 recorder.dropped
             )?;
         }
+        self.cost.write_text(out)?;
         for problem in &self.problems {
             writeln!(out, "problem           {problem}")?;
         }

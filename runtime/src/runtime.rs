@@ -3,8 +3,8 @@
 //! Under the lockstep clock [`Runtime::step`] does one tick in this order: senses; every
 //! `reflex_hz / mind_hz` ticks the mind, on this very snapshot; reflex; command. What the policy says
 //! comes into force `lockstep_delay_ms` after the tick in which it was asked (by default one mind
-//! period, the longest that thinking takes in real time without missing one), and until then it is not
-//! asked again. The same inputs give the same commands, bit for bit.
+//! period, the longest that thinking takes in real time without missing one), later where it imitates a
+//! slow one, and until then it is not asked again. The same inputs give the same commands, bit for bit.
 //!
 //! [`crate::realtime::run`] takes the same two halves apart and gives each a thread.
 
@@ -14,6 +14,9 @@ use reflexarc_kinematics::{ARM7_URDF, Chain, UrdfError};
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 
 use crate::config::{Config, ConfigError};
+use crate::cost::{CostReport, Energy, Usage};
+use crate::health::server::ServeError;
+use crate::health::{Health, Vitals, Watcher};
 use crate::ledger::{Ledger, TickRecord};
 use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause};
@@ -70,6 +73,9 @@ pub enum RuntimeError {
         /// Each refusal: what, why, and what to change.
         refused: String,
     },
+    /// The metrics page could not be served.
+    #[error(transparent)]
+    Metrics(#[from] ServeError),
     /// A thread could not be started.
     #[error("cannot start the thread `{name}`: {source}")]
     Thread {
@@ -160,7 +166,10 @@ impl Runtime {
         {
             self.ledger.thought(&record);
             self.watch.thought(&record);
-            self.pending = Some((self.tick + self.config.lockstep_delay_ticks(), thought));
+            let longer = u128::from(self.mind.imitated_delay_ns()) * u128::from(self.config.rates.reflex_hz);
+            let longer = u64::try_from(longer.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
+            let due = self.tick.saturating_add(self.config.lockstep_delay_ticks()).saturating_add(longer);
+            self.pending = Some((due, thought));
             self.take_due();
         }
         let command = self.spine.act(now_ns, &self.snapshot, self.thought.as_ref());
@@ -258,7 +267,28 @@ impl Runtime {
         Progress::new(&self.ledger, &self.watch, self.mode(), self.ledger.decisions_per_s())
     }
 
-    /// The report so far. `success` is for the caller to set.
+    /// The table of figures behind `diagnostics` and the metrics page, at the time of the last tick. Levels
+    /// that speak of events speak of the whole run.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let names = Senses::names(&self.config.senses);
+        let topics: Vec<_> = names.into_iter().zip(self.spine.topic_stats()).collect();
+        Watcher::default().table(&Vitals {
+            now_ns: self.snapshot.now_ns,
+            progress: &self.progress(),
+            ledger: &self.ledger,
+            topics: &topics,
+            cost: &self.cost(),
+            board: None,
+            recorder_dropped: None,
+        })
+    }
+
+    fn cost(&self) -> CostReport {
+        CostReport::new(Usage::new(&self.ledger, &self.watch, Energy::not_measured()), &self.config.cost)
+    }
+
+    /// The report so far. Success is for the caller to judge, see [`Report::judge`].
     #[must_use]
     pub fn report(&self) -> Report {
         let names = Senses::names(&self.config.senses);
@@ -273,6 +303,7 @@ impl Runtime {
                 .zip(&self.spine.topic_stats())
                 .map(|(name, stats)| TopicReport::new(name, stats))
                 .collect(),
+            cost: self.cost(),
             ..Report::from_ledger(&self.ledger, &self.watch)
         }
     }

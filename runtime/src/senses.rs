@@ -63,6 +63,10 @@ pub struct TopicStats {
     pub sense: SenseCounts,
     /// The link's counters.
     pub link: SubscriptionStats,
+    /// Stamp of the newest usable value, ns; absent where there has been none.
+    pub newest_ns: Option<u64>,
+    /// How old it may be, ns.
+    pub limit_ns: u64,
 }
 
 /// The arm's own state.
@@ -238,7 +242,12 @@ impl<M: Message, T> Sense<M, T> {
     }
 
     fn stats(&self) -> TopicStats {
-        TopicStats { sense: self.counts, link: self.subscription.stats() }
+        TopicStats {
+            sense: self.counts,
+            link: self.subscription.stats(),
+            newest_ns: self.accepted.as_ref().map(|(_, stamp_ns, _)| *stamp_ns),
+            limit_ns: self.limit_ns,
+        }
     }
 }
 

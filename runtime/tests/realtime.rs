@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
@@ -84,9 +85,22 @@ fn a_second_of_real_time_adds_up_and_ends_at_rest() {
     assert!(report.observation_to_command.count > 0 && report.action_age.count > 0);
     assert!(plant.commands > 0);
     let told = health.latest().unwrap();
-    for name in ["reflex", "mind", "realtime", "joint_states", "camera/scene/image_raw"] {
-        assert!(told.value.status.iter().any(|status| status.name == name), "{name}");
+    let names: Vec<_> = told.value.status.iter().map(|status| status.name.as_str()).collect();
+    for name in [
+        "reflex",
+        "mind",
+        "realtime",
+        "audit",
+        "joint_states",
+        "camera/wrist/image_raw",
+        "recorder",
+        "ledger",
+        "board",
+    ] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
     }
+    let energy = &report.cost.usage.energy;
+    assert!(energy.basis() != "assumed" && report.cost.usage.decisions == report.decisions, "{energy}");
     // Always on: every histogram has been fed.
     for latency in [&report.wake_lateness, &report.tick_execution, &report.observation_age, &report.publish] {
         assert!(latency.count > 20, "{}", report.to_text());
@@ -364,6 +378,42 @@ fn a_refusal_is_told_in_report_and_diagnostics() {
     let status = told.value.status.iter().find(|status| status.name == "realtime").unwrap();
     assert_eq!(status.level, DiagnosticLevel::Warn as u8);
     assert!(status.message.contains("1023"), "{}", status.message);
+}
+
+#[test]
+fn the_page_shows_a_run_while_it_goes_on() {
+    let (bus, clock) = (Bus::new(), Clock::system());
+    let link = Link::in_process(&bus, clock.clone());
+    // Free a moment ago: nobody else asks for this one.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = patient();
+    config.metrics.listen = address.to_string();
+    config.cost.assumed_watts = Some(25.0);
+    let runtime = Runtime::new(config, link, Box::new(Script::new(reach()))).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut page = String::new();
+    let report = realtime::run(runtime, &clock, &stop, |progress| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        // The first table is made before the first tick.
+        if answer.contains("reflexarc_mode{mode=\"waiting_senses\"}") || progress.time_s > 30.0 {
+            page = answer;
+            stop.store(true, Ordering::Release);
+        }
+    })
+    .unwrap();
+    for series in [
+        "reflexarc_mode{mode=\"waiting_senses\"} 1",
+        "reflexarc_metrics_requests_total{end=\"answered\"}",
+        "reflexarc_part_level{part=\"board\"}",
+    ] {
+        assert!(page.contains(series), "no {series} in {page}");
+    }
+    // Measured if this board tells, and otherwise as the configuration says.
+    assert_ne!(report.cost.usage.energy.basis(), "not available");
+    assert!(std::net::TcpStream::connect(address).is_err(), "the page outlives the run");
 }
 
 #[test]

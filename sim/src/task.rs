@@ -8,6 +8,10 @@ pub const LIFT_M: f64 = 0.10;
 pub const HOLD_S: f64 = 1.0;
 /// Another object raised this far by the gripper counts as a wrong grasp, metres.
 pub const WRONG_LIFT_M: f64 = 0.03;
+/// The target was dropped if it had been raised this far, metres, ...
+pub const DROPPED_FROM_M: f64 = 0.03;
+/// ... and then is this near to the table again, metres.
+pub const DROPPED_TO_M: f64 = 0.01;
 
 /// How an episode stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,19 +39,34 @@ pub struct PickTask {
     lifted_since_s: Option<f64>,
     outcome: Outcome,
     highest_m: f64,
+    raised: bool,
+    drops: u32,
 }
 
 impl PickTask {
     /// A task for object `target` of the scene.
     #[must_use]
     pub fn new(target: usize) -> Self {
-        Self { target, lifted_since_s: None, outcome: Outcome::Running, highest_m: 0.0 }
+        Self {
+            target,
+            lifted_since_s: None,
+            outcome: Outcome::Running,
+            highest_m: 0.0,
+            raised: false,
+            drops: 0,
+        }
     }
 
     /// Looks at the world at `time_s`; once decided, the outcome stays.
     pub fn observe(&mut self, world: &World, time_s: f64) -> Outcome {
         let target = world.object(self.target);
-        self.highest_m = self.highest_m.max(target.position_m[2]);
+        let height_m = target.position_m[2];
+        self.highest_m = self.highest_m.max(height_m);
+        if height_m > DROPPED_FROM_M {
+            self.raised = true;
+        } else if height_m < DROPPED_TO_M && std::mem::take(&mut self.raised) {
+            self.drops += 1;
+        }
         if self.outcome != Outcome::Running {
             return self.outcome;
         }
@@ -67,6 +86,12 @@ impl PickTask {
             self.lifted_since_s = None;
         }
         self.outcome
+    }
+
+    /// How often the target was raised and came down again.
+    #[must_use]
+    pub fn drops(&self) -> u32 {
+        self.drops
     }
 
     /// Greatest height that the target's foot has reached, metres.

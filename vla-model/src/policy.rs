@@ -47,6 +47,14 @@ pub enum PolicyError {
         /// What it said.
         reason: String,
     },
+    /// The policy panicked, now or too often before to be asked again.
+    #[error("the policy has panicked {times} times: {message}")]
+    Panicked {
+        /// How often so far.
+        times: u32,
+        /// What it said last.
+        message: String,
+    },
 }
 
 /// What a policy says to one observation.
@@ -105,5 +113,11 @@ pub trait Policy: Send {
     ) -> Result<Output, PolicyError> {
         prepared();
         self.decide(observation, ahead)
+    }
+
+    /// By how much longer than usual the last decision would have taken, ns: for policies that imitate
+    /// slow ones under a simulated clock, where nothing takes any time. `u64::MAX`: it never comes.
+    fn imitated_delay_ns(&self) -> u64 {
+        0
     }
 }

@@ -7,10 +7,13 @@
 //! * [`Link::zenoh`] delivers over TCP, on zenoh's threads. It is closed by default: it listens on
 //!   loopback only, looks for nobody, and refuses endpoints beyond loopback unless told otherwise.
 //!
+//! [`LinkFaults`] wraps either, so that messages get lost, late or broken on purpose.
+//!
 //! A link, its publishers, its subscriptions and its taps may each be dropped in any order; the
 //! session ends with the last of link, publishers and subscriptions.
 
 mod bus;
+mod fault;
 mod keeper;
 mod publisher;
 mod sequence;
@@ -25,10 +28,11 @@ use std::sync::{
 };
 
 pub use bus::Bus;
+pub use fault::{Direction, FaultCounts, FaultError, FaultPlan, FaultRule, Freeze, LinkFaults, Window};
 pub use keeper::Keeper;
 pub use publisher::{Publisher, PublisherStats};
 pub use subscription::{QueueSubscription, Sample, Subscription, SubscriptionStats};
-pub use tap::{Tap, TapRecord};
+pub use tap::{Drops, Tap, TapRecord};
 pub use zenoh::ZenohConfig;
 
 use crate::attachment::Attachment;
@@ -116,6 +120,7 @@ trait Outlet: Send + Sync {
 
 /// What a transport needs to know of a new publisher.
 struct Advertisement<'a> {
+    topic: &'a TopicInfo,
     key: &'a str,
     qos: Qos,
     liveliness_key: &'a str,
@@ -124,6 +129,7 @@ struct Advertisement<'a> {
 
 /// What a transport needs to know of a new subscription.
 struct Interest<'a> {
+    topic: &'a TopicInfo,
     key: &'a str,
     qos: Qos,
     /// Matches the liveliness keys of the topic's publishers.
@@ -156,7 +162,8 @@ struct Shared {
     domain: u32,
     session: String,
     node: String,
-    next_endpoint: AtomicU64,
+    /// Counts publishers; shared with the links that wrap this one, so that no two have one identity.
+    next_endpoint: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Link {
@@ -199,7 +206,7 @@ impl Link {
         node: String,
     ) -> Self {
         let taps = Arc::new(TapHub::default());
-        let next_endpoint = AtomicU64::new(1);
+        let next_endpoint = Arc::new(AtomicU64::new(1));
         Self { shared: Arc::new(Shared { transport, clock, taps, domain, session, node, next_endpoint }) }
     }
 
@@ -218,14 +225,16 @@ impl Link {
         };
         let liveliness_key = endpoint.publisher_key(topic);
         let gid = crate::attachment::gid(&liveliness_key);
+        let info = TopicInfo::new(topic);
         let advertisement = Advertisement {
+            topic: &info,
             key: &topic.key_expr(shared.domain),
             qos: topic.qos(),
             liveliness_key: &liveliness_key,
             gid,
         };
         let outlet = shared.transport.advertise(&advertisement).map_err(declare_error(topic))?;
-        Ok(Publisher::new(outlet, TopicInfo::new(topic), gid, Arc::clone(shared)))
+        Ok(Publisher::new(outlet, info, gid, Arc::clone(shared)))
     }
 
     /// A subscription that keeps the newest value of `topic`.

@@ -205,6 +205,7 @@ impl<M: Message> Feed<M> {
         // Made before the subscription, so that a failure takes the entry at the taps back too.
         let mut feed = Self { guard: None, inbox: Arc::clone(&inbox), shared: Arc::clone(shared) };
         let interest = Interest {
+            topic: &feed.inbox.topic,
             key: &topic.key_expr(shared.domain),
             qos: topic.qos(),
             publishers: &publishers_of(shared.domain, topic),

@@ -68,6 +68,24 @@ impl Tap {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+
+    /// The same count, to be read elsewhere.
+    #[must_use]
+    pub fn drops(&self) -> Drops {
+        Drops(Arc::clone(&self.dropped))
+    }
+}
+
+/// The count of what a tap has dropped, for someone who does not read the tap.
+#[derive(Clone, Debug)]
+pub struct Drops(Arc<AtomicU64>);
+
+impl Drops {
+    /// Records dropped so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Tap {
@@ -82,8 +100,8 @@ impl Drop for Tap {
 #[derive(Clone, Debug)]
 pub(super) struct TopicInfo {
     pub(super) name: Arc<str>,
-    type_name: &'static str,
-    schema: &'static str,
+    pub(super) type_name: &'static str,
+    pub(super) schema: &'static str,
 }
 
 impl TopicInfo {

@@ -64,7 +64,9 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
                 RuntimeError::Policy(_) => EXIT_MODEL,
                 RuntimeError::Link(_) => EXIT_LINK,
                 RuntimeError::RealtimeRefused { .. } => EXIT_REALTIME,
-                RuntimeError::Record(_) | RuntimeError::Thread { .. } => EXIT_PROBLEM,
+                RuntimeError::Record(_) | RuntimeError::Metrics(_) | RuntimeError::Thread { .. } => {
+                    EXIT_PROBLEM
+                }
             })
         })
         .unwrap_or(EXIT_PROBLEM)
@@ -94,7 +96,12 @@ mod tests {
 
     #[test]
     fn errors_have_the_code_of_their_cause() {
-        let config = ConfigError::Value { key: "k", value: "v".into(), expected: "e".into() };
+        let config = ConfigError::Value {
+            key: "k".into(),
+            value: "v".into(),
+            expected: "e".into(),
+            at: String::new(),
+        };
         assert_eq!(code_of(&config.into()), EXIT_CONFIG);
         let nested = Err::<(), _>(RuntimeError::RealtimeRefused { refused: String::new() })
             .context("the run")

@@ -10,13 +10,18 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reflexarc_drivers::power::Board;
 use reflexarc_drivers::{Clock, Link, ZenohConfig};
 use reflexarc_vla_model::compute::Precision;
 
+use crate::clockwork::monotonic_ns;
 use crate::config::{Config, DeviceChoice};
+use crate::cost::Energy;
+use crate::health::SYSFS;
 use crate::load::load_policy;
 use crate::outcome::Outcome;
 use crate::realtime;
@@ -247,6 +252,11 @@ fn check(common: Common) -> Result<u8> {
         "link         listens on {:?}, connects to {:?}, domain {}, namespace {:?}",
         config.link.listen, config.link.connect, config.link.domain, config.link.namespace
     );
+    match config.metrics.address() {
+        Some(address) => println!("metrics      http://{address}/metrics and /healthz"),
+        None => println!("metrics      no page (metrics.listen is empty)"),
+    }
+    println!("energy       {}", energy_here(&config));
     println!("instruction  \"{}\"", config.policy.instruction);
     let path = model_path(&config)?;
     let loaded = load_policy(path, &config)?;
@@ -261,6 +271,15 @@ fn check(common: Common) -> Result<u8> {
     runtime.warm_up().context("the model does not fit the configured senses")?;
     println!("ok: everything loads, and the model decides");
     Ok(EXIT_OK)
+}
+
+/// What this board says about its energy, over a moment.
+fn energy_here(config: &Config) -> Energy {
+    let mut board = Board::open(Path::new(SYSFS));
+    board.poll(monotonic_ns());
+    std::thread::sleep(Duration::from_millis(300));
+    let energy = Energy::from_board(board.poll(monotonic_ns()).energy);
+    energy.or_assumed(config.cost.assumed_watts, 0.0)
 }
 
 #[expect(clippy::print_stdout, reason = "telling is the purpose of this command")]
@@ -299,6 +318,9 @@ fn run(args: RunArgs) -> Result<u8> {
     };
     let link = Link::zenoh(zenoh, clock.clone())?;
     println!("link    listens on {:?}, connects to {:?}", link.locators(), config.link.connect);
+    if let Some(address) = config.metrics.address() {
+        println!("metrics http://{address}/metrics");
+    }
     println!("told    \"{}\"", config.policy.instruction);
 
     let runtime = Runtime::new(config, link, loaded.policy)?;

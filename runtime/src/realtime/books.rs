@@ -4,14 +4,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
-use reflexarc_drivers::{Clock, Publisher, msg::DiagnosticArray};
+use reflexarc_drivers::Clock;
 
-use super::health::realtime_status;
+use super::health::realtime_part;
 use super::wires::{BookEnds, Flags, read};
+use crate::clockwork::monotonic_ns;
+use crate::cost::Energy;
+use crate::health::{News, Teller};
 use crate::ledger::Ledger;
 use crate::modes::{Mode, WaitReason};
 use crate::outcome::OutcomeWatch;
-use crate::progress::{Progress, diagnostics};
+use crate::progress::Progress;
 use crate::rt::{Service, ThreadUse};
 
 /// How often the books are brought up to date.
@@ -23,16 +26,25 @@ const DIAGNOSTICS_NS: u64 = 1_000_000_000;
 /// How long the end of a run waits for a policy that is still computing.
 pub(super) const MIND_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the books said at the end.
+#[derive(Default)]
+pub(super) struct Books {
+    pub ledger: Ledger,
+    pub outcome: OutcomeWatch,
+    pub energy: Energy,
+    pub thread: Option<ThreadUse>,
+}
+
 /// Keeps the books until reflex and mind are done, or the reflex is and the mind does not come back.
 pub(super) fn keep_books(
     mut ends: BookEnds,
     flags: &Flags,
     clock: &Clock,
-    health: &Publisher<DiagnosticArray>,
+    mut teller: Teller,
     names: &[String],
     progress: &Sender<Progress>,
     service: Service,
-) -> (Ledger, OutcomeWatch, Option<ThreadUse>) {
+) -> Books {
     let mut ledger = Ledger::default();
     let mut watch = OutcomeWatch::default();
     let mut mode = Mode::Waiting(WaitReason::NoDecision);
@@ -58,6 +70,7 @@ pub(super) fn keep_books(
             ledger.sent(&record);
         }
         ledger.lost = read(&flags.records_lost);
+        teller.look(monotonic_ns());
         let now_ns = clock.now_ns();
         let per_s = rate.update(now_ns, ledger.thoughts);
         let news = Progress::new(&ledger, &watch, mode, per_s);
@@ -66,11 +79,10 @@ pub(super) fn keep_books(
         });
         if now_ns.saturating_sub(healthy_ns) >= DIAGNOSTICS_NS || done {
             healthy_ns = now_ns;
-            let named: Vec<_> = names.iter().cloned().zip(*ends.topics.read()).collect();
-            let mut array = diagnostics(now_ns, &news, &ledger, &named);
-            array.status.push(realtime_status(flags, &ledger, thread.update(flags)));
-            // Nobody may be listening; a failed put is counted by the publisher.
-            let _ = health.put(&array);
+            let topics: Vec<_> = names.iter().cloned().zip(*ends.topics.read()).collect();
+            let realtime = realtime_part(flags, &ledger, thread.update(flags));
+            let (progress, ledger, watch) = (&news, &ledger, &watch);
+            teller.tell(News { now_ns, progress, ledger, watch, topics: &topics, realtime });
             if flags.stalled.load(Ordering::Relaxed) {
                 service.status("the reflex stands still");
             } else {
@@ -84,7 +96,8 @@ pub(super) fn keep_books(
             let _ = progress.try_send(news);
         }
         if done {
-            return (ledger, watch, thread.used);
+            let energy = teller.finish(monotonic_ns());
+            return Books { ledger, outcome: watch, energy, thread: thread.used };
         }
         if reflex_done {
             waited += PERIOD;

@@ -1,57 +1,61 @@
-//! The entry `realtime` of `diagnostics`.
+//! The part `realtime` of the table of figures.
 
 use std::sync::atomic::Ordering;
 
-use reflexarc_drivers::msg::{DiagnosticLevel, DiagnosticStatus};
+use reflexarc_drivers::msg::DiagnosticLevel::{Error, Warn};
 
 use super::wires::{Flags, read};
+use crate::health::Part;
+use crate::health::figure::{Metric, counter, gauge};
 use crate::ledger::Ledger;
 use crate::rt::ThreadUse;
 use crate::stages::StageReport;
 
-/// Grants, lateness, ages and stalls. A warning as long as something that was asked for is refused or the
+/// Grants, ages, stages and stalls. A warning as long as something that was asked for is refused or the
 /// reflex has ever stood still; an error while it does.
-pub(super) fn realtime_status(flags: &Flags, ledger: &Ledger, used: Option<ThreadUse>) -> DiagnosticStatus {
-    let grants = flags.grants.get().map_or(&[][..], Vec::as_slice);
-    let refused: Vec<_> = grants.iter().filter(|grant| grant.refused()).collect();
+pub(super) fn realtime_part(flags: &Flags, ledger: &Ledger, used: Option<ThreadUse>) -> Part {
+    const GRANTED: Metric =
+        gauge("reflexarc_realtime_granted", "1 for what was asked of the system and given, 0 if refused.");
+    const USED: Metric =
+        counter("reflexarc_reflex_thread_total", "What the reflex's thread has used, by what.");
+    let mut part = Part::new("realtime", "");
     let stalls = read(&flags.stalls);
-    let (level, message) = if flags.stalled.load(Ordering::Relaxed) {
-        (DiagnosticLevel::Error, "the reflex stands still".to_owned())
-    } else if let Some(first) = refused.first() {
-        (DiagnosticLevel::Warn, first.to_string())
+    if flags.stalled.load(Ordering::Relaxed) {
+        part.raise(Error, "the reflex stands still");
     } else if stalls > 0 {
-        (DiagnosticLevel::Warn, format!("the reflex has stood still {stalls} times"))
-    } else {
-        (DiagnosticLevel::Ok, String::new())
-    };
-    let mut status = DiagnosticStatus::new(level, "realtime", message);
-    for grant in grants {
-        status = status.with(grant.facility.key(), grant);
+        part.raise(Warn, format!("the reflex has stood still {stalls} times"));
     }
-    for (name, latency) in [
-        ("wake_lateness", &ledger.lateness),
-        ("execution", &ledger.execution),
-        ("action_age", &ledger.action_age),
-        ("observation_age", &ledger.observation_age),
-        ("publish", &ledger.publish),
-    ] {
-        let summary = latency.summary();
-        status = status
-            .with(&format!("{name}_p50_us"), summary.p50_us)
-            .with(&format!("{name}_p99_us"), summary.p99_us)
-            .with(&format!("{name}_p999_us"), summary.p999_us)
-            .with(&format!("{name}_max_us"), summary.max_us);
+    for grant in flags.grants.get().into_iter().flatten() {
+        let key = grant.facility.key();
+        if grant.refused() {
+            part.raise(Warn, grant.to_string());
+        }
+        part = part.text(key, grant.to_string());
+        if grant.asked.is_some() {
+            let given = f64::from(u8::from(!grant.refused()));
+            part = part.number_of(&format!("{key}_granted"), GRANTED, &[("what", key)], given);
+        }
     }
+    part = part
+        .latency("observation_age", &ledger.observation_age.summary())
+        .latency("publish", &ledger.publish.summary());
     for StageReport { stage, latency } in ledger.stages.summaries() {
-        status = status
-            .with(&format!("latency_{}_p50_us", stage.key()), latency.p50_us)
-            .with(&format!("latency_{}_p99_us", stage.key()), latency.p99_us);
+        part = part.latency(&format!("stage_{}", stage.key()), &latency);
     }
     if let Some(used) = used {
-        status = status
-            .with("thread_waits", used.waits)
-            .with("thread_preempted", used.preempted)
-            .with("thread_page_faults", used.minor_faults + used.major_faults);
+        for (what, count) in [
+            ("waits", used.waits),
+            ("preempted", used.preempted),
+            ("minor_faults", used.minor_faults),
+            ("major_faults", used.major_faults),
+        ] {
+            part = part.count_of(&format!("thread_{what}"), USED, &[("what", what)], count);
+        }
     }
-    status.with("late_ticks", read(&flags.late)).with("stalls", stalls)
+    part.count(
+        "late_ticks",
+        counter("reflexarc_ticks_late_total", "Ticks that ended after the next one was due."),
+        read(&flags.late),
+    )
+    .count("stalls", counter("reflexarc_stalls_total", "Times that the reflex stood still."), stalls)
 }

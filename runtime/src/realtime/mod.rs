@@ -6,7 +6,8 @@
 //! | `sender` | puts commands on the link | the reflex |
 //! | `mind` | policy and audit at `mind_hz`, puts goals on the link | its next deadline, the model |
 //! | `recorder` | MCAP file | the link's tap, the disk |
-//! | `telemetry` | ledger, `diagnostics` at 1 Hz | a 20 ms timer, the link |
+//! | `telemetry` | ledger, the board at 5 Hz, `diagnostics` at 1 Hz | a 20 ms timer, the link, sysfs |
+//! | `metrics` | the metrics page, if it is wanted | one client, two seconds at most |
 //! | `watch` | sees whether the reflex moves; feeds systemd's watchdog | a timer |
 //! | the caller's | `on_progress` | telemetry |
 //!
@@ -30,9 +31,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam::channel::bounded;
-use reflexarc_drivers::Clock;
+use reflexarc_drivers::{Clock, Tap};
 
 use crate::clockwork::{Schedule, monotonic_ns};
+use crate::cost::{CostReport, Usage};
+use crate::health::Teller;
+use crate::health::server::Server;
 use crate::progress::Progress;
 use crate::recorder::{Recorder, RunInfo};
 use crate::report::{ChunkReport, Report, TopicReport};
@@ -40,7 +44,7 @@ use crate::rt::{Grant, ProcessGrants, RealtimeReport, Service, ask, id};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::senses::Senses;
 use beside::{run_mind, send_commands};
-use books::{MIND_PATIENCE, keep_books};
+use books::{Books, MIND_PATIENCE, keep_books};
 use tick::Reflexing;
 pub use tick::SHUTDOWN_NS;
 use watching::watch;
@@ -69,9 +73,15 @@ pub fn run(
 ) -> Result<Report, RuntimeError> {
     runtime.warm_up()?;
     let info = RunInfo::new(&runtime.config, runtime.policy_name());
-    let health = runtime.link.publisher(&runtime.topics.diagnostics)?;
+    let server = runtime.config.metrics.address().map(Server::start).transpose()?;
+    // Before the threads start: what comes first must be in the recording too.
+    let tap = runtime.config.record.path.is_some().then(|| runtime.link.tap(runtime.config.record.queue));
+    let diagnostics = runtime.link.publisher(&runtime.topics.diagnostics)?;
+    let pinboard = server.as_ref().map(Server::pinboard);
+    let teller =
+        Teller::new(runtime.config.cost.clone(), diagnostics, pinboard, tap.as_ref().map(Tap::drops));
     let policy = runtime.policy_name().to_owned();
-    let Runtime { config, link, spine, mut mind, mut writer, .. } = runtime;
+    let Runtime { config, spine, mut mind, mut writer, .. } = runtime;
     let names = Senses::names(&config.senses);
     let (mind_hz, reflex_hz) = (config.rates.mind_hz, config.rates.reflex_hz);
     let (reflex_ends, mind_ends, sender_ends, book_ends) = wires();
@@ -85,7 +95,7 @@ pub fn run(
     let begin = || {
         let telemetry = spawn("telemetry", {
             let (flags, clock, names) = (Arc::clone(&flags), clock.clone(), names.clone());
-            move || keep_books(book_ends, &flags, &clock, &health, &names, &progress_tx, service)
+            move || keep_books(book_ends, &flags, &clock, teller, &names, &progress_tx, service)
         })?;
         let sender = spawn("sender", {
             let (flags, clock) = (Arc::clone(&flags), clock.clone());
@@ -136,11 +146,9 @@ pub fn run(
         if config.realtime.require_realtime && !refused.is_empty() {
             return Err(RuntimeError::RealtimeRefused { refused: refused.join("; ") });
         }
-        let recorder = match &config.record.path {
-            Some(path) => {
-                Some(Recorder::start(path, link.tap(config.record.queue), &info.with_grants(&grants))?)
-            }
-            None => None,
+        let recorder = match (&config.record.path, tap) {
+            (Some(path), Some(tap)) => Some(Recorder::start(path, tap, &info.with_grants(&grants))?),
+            _ => None,
         };
         // Set once, here.
         let _ = flags.grants.set(grants);
@@ -155,11 +163,13 @@ pub fn run(
     while let Ok(progress) = progress_rx.recv() {
         on_progress(&progress);
     }
-    let (ledger, outcome, thread) = joined("telemetry", telemetry, &mut problems).unwrap_or_default();
+    let Books { ledger, outcome, energy, thread } =
+        joined("telemetry", telemetry, &mut problems).unwrap_or_default();
     let reflexing = joined("reflex", reflexing, &mut problems);
     let unsent = joined("sender", sender, &mut problems).unwrap_or_default();
     joined("watch", watching, &mut problems);
     drop(process);
+    drop(server);
     let instruction = if flags.mind_done.load(Ordering::Acquire) {
         joined("mind", minding, &mut problems)
     } else {
@@ -200,6 +210,7 @@ pub fn run(
         commands_dropped: read(&flags.commands_dropped) + unsent,
         realtime,
         recorder,
+        cost: CostReport::new(Usage::new(&ledger, &outcome, energy), &config.cost),
         problems,
         ..Report::from_ledger(&ledger, &outcome)
     };

@@ -70,7 +70,10 @@ pub enum Say {
     Raw(Decision),
     /// A chunk of actions, values of one after those of the other, 50 a second.
     Actions(Vec<f32>),
+    /// Any output, about an observation so much older than the one asked about, ns.
+    Aged(Output, i64),
     Error,
+    Panic,
 }
 
 #[derive(Default)]
@@ -108,7 +111,9 @@ impl Policy for Script {
         let mut log = self.log.lock().unwrap();
         log.asked += 1;
         log.ahead.push((observation.time_ns, ahead.clone()));
-        match self.say.lock().unwrap().clone() {
+        // Not held while matching: one arm panics.
+        let say = self.say.lock().unwrap().clone();
+        match say {
             Say::Verdict(verdict) => Ok(Output::Goals(decide(verdict, observation.time_ns))),
             Say::Raw(decision) => {
                 Ok(Output::Goals(Decision { observation_ns: observation.time_ns, ..decision }))
@@ -119,7 +124,20 @@ impl Policy for Script {
                 width: 8,
                 actions,
             })),
+            Say::Aged(mut output, age) => {
+                let observation_ns = observation.time_ns.saturating_add_signed(age.saturating_neg());
+                match &mut output {
+                    Output::Goals(decision) => decision.observation_ns = observation_ns,
+                    Output::Chunk(chunk) => chunk.observation_ns = observation_ns,
+                }
+                Ok(output)
+            }
             Say::Error => Err(PolicyError::NoInstruction),
+            Say::Panic => {
+                // This lock is let go first: the test goes on.
+                drop(log);
+                panic!("a panic on purpose")
+            }
         }
     }
 }
