@@ -117,6 +117,7 @@ pub fn examine_lateness(config: &Config, seconds: f64) -> std::io::Result<Vec<Fi
         return Ok(Vec::new());
     }
     let budget_us = 1e6 / f64::from(hz);
+    let _held = ProcessGrants::ask(&config.realtime);
     let plain = measure(&config.realtime, hz, count)?;
     let said = plain.lateness.summary();
     let subject = format!("wakes at {hz} Hz");
