@@ -60,6 +60,8 @@ pub struct Config {
     pub robot: RobotConfig,
     /// How often the two loops run.
     pub rates: RateConfig,
+    /// What is asked of the system for the reflex.
+    pub realtime: RealtimeConfig,
     /// How action chunks are executed.
     pub chunk: ChunkConfig,
     /// What is sensed, and how old it may be.
@@ -114,6 +116,32 @@ pub struct RateConfig {
     /// Absent: one period of the mind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lockstep_delay_ms: Option<u64>,
+}
+
+/// What is asked of the system for the reflex, so that it wakes on time. Each is read back and reported as
+/// granted or refused, see [`crate::rt`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RealtimeConfig {
+    /// SCHED_FIFO priority of the reflex's thread, 1 to 99; 0: an ordinary thread.
+    pub fifo_priority: u8,
+    /// The CPU (by its number) that the reflex's thread stays on; absent: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<usize>,
+    /// Lock all memory of the process, so that no tick waits for a page.
+    pub lock_memory: bool,
+    /// How much later than asked the kernel may wake the reflex in order to save power, ns; 0 leaves it as it
+    /// is (50 µs on most systems). Without effect under FIFO, where it is 0.
+    pub timer_slack_ns: u64,
+    /// How long CPUs may take to leave their idle state, µs; absent: as long as they like. 0 keeps them
+    /// awake, and warm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_dma_latency_us: Option<u32>,
+    /// Whatever of the above is refused ends the program before it moves anything.
+    pub require_realtime: bool,
+    /// A reflex that does not tick for this long is stalled, ms: counted, reported, and the service's watchdog
+    /// is not fed.
+    pub stall_ms: u64,
 }
 
 /// How the chunks of policies that speak in joint targets are executed.
@@ -384,6 +412,20 @@ impl Default for RobotConfig {
 impl Default for RateConfig {
     fn default() -> Self {
         Self { mind_hz: 60, reflex_hz: 240, lockstep_delay_ms: None }
+    }
+}
+
+impl Default for RealtimeConfig {
+    fn default() -> Self {
+        Self {
+            fifo_priority: 0,
+            cpu: None,
+            lock_memory: false,
+            timer_slack_ns: 1,
+            cpu_dma_latency_us: None,
+            require_realtime: false,
+            stall_ms: 500,
+        }
     }
 }
 

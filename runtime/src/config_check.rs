@@ -50,6 +50,7 @@ impl Config {
         self.validate_senses()?;
         self.validate_limits()?;
         self.validate_chunk()?;
+        self.validate_realtime()?;
         let safety = &self.safety;
         whole("safety.enable_timeout_ms", safety.enable_timeout_ms, 20, 60_000)?;
         whole("safety.estop_timeout_ms", safety.estop_timeout_ms, 0, 60_000)?;
@@ -177,6 +178,18 @@ impl Config {
         )?;
         let delay_ms = rates.lockstep_delay_ms.unwrap_or(0);
         ensure(delay_ms <= 10_000, "rates.lockstep_delay_ms", delay_ms, "at most 10000 ms")
+    }
+
+    fn validate_realtime(&self) -> Result<(), ConfigError> {
+        let realtime = &self.realtime;
+        let priority = realtime.fifo_priority;
+        ensure(priority <= 99, "realtime.fifo_priority", priority, "0 (off) to 99")?;
+        let slack_ns = realtime.timer_slack_ns;
+        ensure(slack_ns <= 1_000_000, "realtime.timer_slack_ns", slack_ns, "0 (unchanged) to 1000000 ns")?;
+        if let Some(us) = realtime.cpu_dma_latency_us {
+            ensure(us <= 1_000_000, "realtime.cpu_dma_latency_us", us, "0 to 1000000 µs")?;
+        }
+        whole("realtime.stall_ms", realtime.stall_ms, 50, 60_000)
     }
 
     fn validate_chunk(&self) -> Result<(), ConfigError> {
@@ -348,6 +361,8 @@ mod tests {
             ("[limits]\nspeed_scale = nan", "limits.speed_scale", "NaN", "0.01 to 1"),
             ("[senses]\ncameras = []", "senses.cameras", "[]", "1 to 4 names"),
             ("[senses]\ncameras = [\"a\", \"a\"]", "senses.cameras", "a", "each name once"),
+            ("[realtime]\nfifo_priority = 100", "realtime.fifo_priority", "100", "0 (off) to 99"),
+            ("[realtime]\nstall_ms = 1", "realtime.stall_ms", "1", "50 to 60000"),
             ("[link]\nlisten = [\"7447\"]", "link.listen", "7447", "tcp/127.0.0.1:7447"),
             ("[chunk]\nrate_hz = 30.0\nexpiry_ms = 100", "chunk.expiry_ms", "100", "from 267 to 10000"),
             ("[policy]\ninstruction = \" \"", "policy.instruction", " ", "1 to 512 bytes"),

@@ -27,9 +27,12 @@
 //! | [`spine`] | senses, safety and reflex as one step |
 //! | [`runtime`] | the whole robot, and the lockstep clock |
 //! | [`realtime`] | the threads and the wall clock |
+//! | [`rt`] | what is asked of the system for the reflex, and what it gave; stalls; systemd |
+//! | [`stages`] | where the time from an observation to its command goes |
 //! | [`clockwork`] | absolute schedules: skip and count, never burst |
 //! | [`recorder`] | the MCAP file |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
+//! | [`doctor`] | what a board grants, and how to change what it does not |
 //! | [`watch`] | a judge of emitted commands, for tests and evaluations |
 //! | [`cost`] | tokens, energy and money: per run, hour and task |
 //! | [`health`] | the table of figures behind `diagnostics` and the metrics page |
@@ -68,6 +71,7 @@ pub mod config;
 mod config_check;
 mod config_fault;
 pub mod cost;
+pub mod doctor;
 pub mod failsafe;
 pub mod fault;
 mod findings;
@@ -85,10 +89,12 @@ pub mod realtime;
 pub mod recorder;
 pub mod reflex;
 pub mod report;
+pub mod rt;
 pub mod runtime;
 pub mod safety;
 pub mod senses;
 pub mod spine;
+pub mod stages;
 pub mod touch;
 pub mod watch;
 

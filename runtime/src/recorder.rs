@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::rt::Grant;
 
 /// Uncompressed size of a chunk: about a quarter of a second of two small cameras.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -87,6 +88,15 @@ impl RunInfo {
             }
         }
         Self(entries)
+    }
+
+    /// Adds what the system granted the reflex.
+    #[must_use]
+    pub fn with_grants(mut self, grants: &[Grant]) -> Self {
+        for grant in grants {
+            self.0.insert(format!("realtime.{}", grant.facility.key()), grant.to_string());
+        }
+        self
     }
 }
 

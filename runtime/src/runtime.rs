@@ -67,6 +67,12 @@ pub enum RuntimeError {
     /// The recording could not be started.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Real time was required, and the system refused some of it.
+    #[error("realtime.require_realtime = true, and this was refused: {refused}")]
+    RealtimeRefused {
+        /// Each refusal: what, why, and what to change.
+        refused: String,
+    },
     /// The metrics page could not be served.
     #[error(transparent)]
     Metrics(#[from] ServeError),
@@ -168,7 +174,7 @@ impl Runtime {
         }
         let command = self.spine.act(now_ns, &self.snapshot, self.thought.as_ref());
         self.writer.write(&command);
-        let record = tick_record(&command);
+        let record = tick_record(&command, &self.snapshot);
         self.ledger.tick(&record);
         self.watch.mode(command.mode);
         self.tick += 1;
@@ -319,7 +325,7 @@ impl Runtime {
 }
 
 /// The books' entry for a tick; times of waking and working are for the caller to add.
-pub(crate) fn tick_record(command: &Command) -> TickRecord {
+pub(crate) fn tick_record(command: &Command, snapshot: &Snapshot) -> TickRecord {
     let age_ns = command.observation_ns.map(|at_ns| command.stamp_ns.saturating_sub(at_ns));
     TickRecord {
         now_ns: command.stamp_ns,
@@ -328,6 +334,7 @@ pub(crate) fn tick_record(command: &Command) -> TickRecord {
         skipped: 0,
         mode: command.mode,
         action_age_ns: age_ns,
+        observation_age_ns: snapshot.observation_age_ns(),
         observation_to_command_ns: age_ns.filter(|_| command.first),
         commanded: command.joints.is_some(),
         limited: command.limited,

@@ -28,7 +28,7 @@ pub struct Spine {
     enable: QueueSubscription<BoolMsg>,
     reset: QueueSubscription<BoolMsg>,
     operator_override: QueueSubscription<BoolMsg>,
-    estops_lost: u64,
+    events_lost: u64,
     resets_refused: u64,
 }
 
@@ -52,7 +52,7 @@ impl Spine {
             enable: link.subscribe_queue(&topics.enable, EVENTS)?,
             reset: link.subscribe_queue(&topics.reset, EVENTS)?,
             operator_override: link.subscribe_queue(&topics.operator_override, EVENTS)?,
-            estops_lost: 0,
+            events_lost: 0,
             resets_refused: 0,
         })
     }
@@ -71,10 +71,10 @@ impl Spine {
         while let Some(sample) = self.estop.try_recv() {
             self.safety.on_estop(sample.value.data, now_ns);
         }
-        // A stop that was lost to a full queue counts as a stop.
-        let lost = self.estop.stats().overwritten_unread;
-        if lost > self.estops_lost {
-            self.estops_lost = lost;
+        // What was lost to a full queue may have been a stop, or the end of an enable.
+        let lost = self.estop.stats().overwritten_unread + self.enable.stats().overwritten_unread;
+        if lost > self.events_lost {
+            self.events_lost = lost;
             self.safety.strike();
         }
         while let Some(sample) = self.operator_override.try_recv() {

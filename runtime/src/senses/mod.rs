@@ -161,6 +161,8 @@ pub struct Snapshot {
     pub aligned: Option<Body>,
     /// Capture time of the oldest of the newest camera frames, ns: the time that a decision answers.
     pub observation_ns: u64,
+    /// When that frame arrived, by the link's clock, ns; absent before the first one.
+    pub received_ns: Option<u64>,
     /// What of a chunk was being executed at the time of the observation.
     pub playing: Option<Playing>,
     /// Number of the newest chunk that the reflex has been given.
@@ -197,11 +199,18 @@ impl Snapshot {
             touch: [Touch::default(); MAX_PADS],
             aligned: None,
             observation_ns: 0,
+            received_ns: None,
             playing: None,
             heard: 0,
             cameras: [const { None }; MAX_CAMERAS],
             pads: [const { None }; MAX_PADS],
         }
+    }
+
+    /// How old the observation is, ns; absent before the first one.
+    #[must_use]
+    pub fn observation_age_ns(&self) -> Option<u64> {
+        self.received_ns.map(|_| self.now_ns.saturating_sub(self.observation_ns))
     }
 
     /// What the policy gets to see, or `None` while the senses are not good enough.
@@ -349,6 +358,7 @@ impl Senses {
             if let (Some(camera), Ok(())) = (sense.accepted(), look.health) {
                 if camera.capture_ns < oldest_ns {
                     (oldest_ns, behind) = (camera.capture_ns, index);
+                    snapshot.received_ns = Some(camera.sample.received_ns);
                 }
                 newest_ns = newest_ns.max(camera.capture_ns);
                 fresh += 1;
