@@ -278,7 +278,7 @@ fn the_drives_are_asked_to_let_go_of_an_arm_at_rest_and_not_before() {
     // Sooner than the arm can be at rest: the request waits for it.
     config.failsafe.torque_off_after_ms = 10;
     let mut rig = swinging_rig(config);
-    let torque_off = rig.plant.link.subscribe_queue(&Topics::new("").torque_off, 16).unwrap();
+    let mut torque_off = rig.plant.link.subscribe_queue(&Topics::new("").torque_off, 16).unwrap();
     rig.until_active();
     rig.run(80);
     rig.plant.estop.put(&BoolMsg::new(true)).unwrap();
