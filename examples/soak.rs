@@ -47,8 +47,8 @@ struct Arguments {
     /// A progress line this often, s.
     #[arg(long, default_value_t = 30.0)]
     tell_every: f64,
-    /// Decisions and camera frames per second in lockstep; 60 costs twice the time.
-    #[arg(long, default_value_t = 30)]
+    /// Decisions and camera frames per second in lockstep; 60 costs about three times the time.
+    #[arg(long, default_value_t = 15)]
     lockstep_mind_hz: u32,
     /// Seed of the first table in lockstep.
     #[arg(long, default_value_t = 1)]

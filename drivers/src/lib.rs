@@ -21,7 +21,7 @@
 //! let bus = Bus::new();
 //! let (robot, operator) = (Link::in_process(&bus, Clock::manual(0)), Link::in_process(&bus, Clock::manual(0)));
 //! let topics = Topics::new("");
-//! let instruction = robot.subscribe(&topics.instruction)?;
+//! let mut instruction = robot.subscribe(&topics.instruction)?;
 //! operator.publisher(&topics.instruction)?.put(&StringMsg::new("pick up the red mug"))?;
 //! assert_eq!(instruction.latest().map(|s| s.value.data.clone()), Some("pick up the red mug".into()));
 //! # Ok(())
@@ -40,7 +40,7 @@ pub use attachment::Attachment;
 pub use cdr::CdrError;
 pub use clock::Clock;
 pub use link::{
-    Bus, Link, LinkError, Publisher, PublisherStats, QueueSubscription, Sample, Subscription,
+    Bus, Keeper, Link, LinkError, Publisher, PublisherStats, QueueSubscription, Sample, Subscription,
     SubscriptionStats, Tap, TapRecord, ZenohConfig,
 };
 pub use msg::Message;

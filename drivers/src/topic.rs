@@ -86,6 +86,8 @@ impl Qos {
         Self { depth: 1, priority: Priority::InteractiveLow, express: false, ..Self::JOINT_STATES };
     /// Stop and enable: never dropped by the sender.
     pub const SAFETY: Self = Self { block: true, ..Self::COMMAND };
+    /// A state that late subscribers get too, never dropped by the sender.
+    pub const STATE: Self = Self { latched: true, ..Self::SAFETY };
     /// Instructions: an event that late subscribers get too.
     pub const INSTRUCTION: Self =
         Self { latched: true, block: true, priority: Priority::InteractiveHigh, ..Self::COMMAND };
@@ -229,6 +231,14 @@ pub struct Topics {
     pub estop: Topic<BoolMsg>,
     /// True: the robot may move. Repeated at 10 Hz or more.
     pub enable: Topic<BoolMsg>,
+    /// True: unlatch a stop whose cause is gone. An event.
+    pub reset: Topic<BoolMsg>,
+    /// True: an operator overrides what may be overridden. Repeated at 10 Hz or more.
+    pub operator_override: Topic<BoolMsg>,
+    /// True: the joints are calibrated. Late subscribers get the last one.
+    pub calibrated: Topic<BoolMsg>,
+    /// True: the drives shall let go. Late subscribers get the last one.
+    pub torque_off: Topic<BoolMsg>,
     /// Reports, 1 Hz.
     pub diagnostics: Topic<DiagnosticArray>,
 }
@@ -247,6 +257,10 @@ impl Topics {
             action_chunk: Topic::new(&name("action_chunk")).with_qos(Qos::DECISION),
             estop: Topic::new(&name("estop")).with_qos(Qos::SAFETY),
             enable: Topic::new(&name("enable")).with_qos(Qos::SAFETY),
+            reset: Topic::new(&name("reset")).with_qos(Qos::SAFETY),
+            operator_override: Topic::new(&name("override")).with_qos(Qos::SAFETY),
+            calibrated: Topic::new(&name("calibrated")).with_qos(Qos::STATE),
+            torque_off: Topic::new(&name("torque_off")).with_qos(Qos::STATE),
             diagnostics: Topic::new(&name("diagnostics")).with_qos(Qos::DIAGNOSTICS),
             namespace,
         }

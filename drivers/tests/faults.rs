@@ -183,7 +183,7 @@ fn what_the_wrapped_link_publishes_passes_too_and_others_do_not() {
     let faults = LinkFaults::new(plan, clock.clone()).unwrap();
     let plain = Link::in_process(&bus, clock);
     let wrapped = faults.wrap(&plain);
-    let heard = plain.subscribe(&topic()).unwrap();
+    let mut heard = plain.subscribe(&topic()).unwrap();
     let (lossy, sound) = (wrapped.publisher(&topic()).unwrap(), plain.publisher(&topic()).unwrap());
     assert_ne!(lossy.gid(), sound.gid());
     lossy.put(&JointState::default()).unwrap();
@@ -252,7 +252,7 @@ fn over_zenoh_a_thread_delivers_late_messages_in_order() {
     let faults = LinkFaults::new(FaultPlan { seed: 2, rules: vec![rule] }, clock.clone()).unwrap();
     let wrapped = faults.wrap(&plain);
     drop(plain);
-    let all = wrapped.subscribe_queue(&topic(), 256).unwrap();
+    let mut all = wrapped.subscribe_queue(&topic(), 256).unwrap();
     let robot = server.publisher(&topic()).unwrap();
     let begun = Instant::now();
     while all.stats().received == 0 && begun.elapsed() < Duration::from_secs(5) {

@@ -62,7 +62,7 @@ fn a_peer_may_come_late_and_come_back() {
     let robot = connecting(&locators);
     assert!(start.elapsed() < Duration::from_secs(2), "opening does not wait for absent peers");
     let topics = Topics::new("");
-    let instruction = robot.subscribe_queue(&topics.instruction, 8).unwrap();
+    let mut instruction = robot.subscribe_queue(&topics.instruction, 8).unwrap();
     for text in ["once", "again"] {
         let config = ZenohConfig { listen: locators.clone(), ..ZenohConfig::default() };
         let operator = Link::zenoh(config, Clock::system()).unwrap();
@@ -104,8 +104,8 @@ fn a_stalled_peer_does_not_hold_puts() {
     });
     let operator = connecting(&via);
     let topics = Topics::new("");
-    let seen = operator.subscribe(&topics.camera("scene")).unwrap();
-    let enabled = operator.subscribe(&topics.enable).unwrap();
+    let mut seen = operator.subscribe(&topics.camera("scene")).unwrap();
+    let mut enabled = operator.subscribe(&topics.enable).unwrap();
     let camera = robot.publisher(&topics.camera("scene")).unwrap();
     let enable = robot.publisher(&topics.enable).unwrap();
     let frame = Image::rgb8(Header::new(0, "scene"), 96, 96, vec![1; 96 * 96 * 3]).unwrap();
@@ -137,9 +137,9 @@ fn a_vanished_peer_is_no_error() {
     let topics = Topics::new("");
     let publisher = robot.publisher(&topics.enable).unwrap();
     let operator = connecting(robot.locators());
-    let heard = operator.subscribe(&topics.enable).unwrap();
+    let mut heard = operator.subscribe(&topics.enable).unwrap();
     let instruction = operator.publisher(&topics.instruction).unwrap();
-    let wanted = robot.subscribe(&topics.instruction).unwrap();
+    let mut wanted = robot.subscribe(&topics.instruction).unwrap();
     instruction.put(&StringMsg::new("wave")).unwrap();
     until("both hear each other", || {
         publisher.put(&BoolMsg::new(true)).unwrap();
@@ -155,7 +155,7 @@ fn a_vanished_peer_is_no_error() {
     assert_eq!(wanted.latest().unwrap().value.data, "wave", "the last value stays, with its age");
     // And another takes its place.
     let next = connecting(robot.locators());
-    let heard = next.subscribe(&topics.enable).unwrap();
+    let mut heard = next.subscribe(&topics.enable).unwrap();
     until("the next operator hears the robot", || {
         publisher.put(&BoolMsg::new(false)).unwrap();
         heard.latest()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use reflexarc_runtime::cli::{Cli, EXIT_PROBLEM};
+use reflexarc_runtime::cli::{Cli, code_of};
 use reflexarc_runtime::clockwork::monotonic_ns;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -50,7 +50,7 @@ fn exit_code(result: Result<u8>) -> ExitCode {
     result.map_or_else(
         |error| {
             eprintln!("reflexarc: {error:#}");
-            ExitCode::from(EXIT_PROBLEM)
+            ExitCode::from(code_of(&error))
         },
         ExitCode::from,
     )

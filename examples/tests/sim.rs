@@ -115,6 +115,7 @@ fn job(mishaps: Mishaps) -> Job {
         *age_ms = 400;
     }
     config.safety.decision_max_age_ms = 1_000;
+    config.failsafe.overrun_ms = 1_000;
     Job {
         config,
         scene: scene_with(wanted("pick up the red mug"), 1).unwrap(),

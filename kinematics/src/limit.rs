@@ -247,6 +247,13 @@ impl JointLimiter {
         Joints::from_fn(self.q.len(), |i| self.now[i].step / self.dt_s)
     }
 
+    /// The most ticks that a stop takes: of every joint's, from full speed and from the motions that run up to it.
+    /// At most 4096. For promises that are made once: it simulates some hundred stops for each joint.
+    #[must_use]
+    pub fn longest_stop_ticks(&self) -> usize {
+        self.brakes[..self.q.len()].iter().map(Brakes::longest_ticks).max().unwrap_or(0)
+    }
+
     /// The allowed positions for this tick that serve `desired` best.
     ///
     /// Work is bounded: up to 28 simulated stops per joint and 13 of all joints together, these with at most two

@@ -140,6 +140,32 @@ impl Brakes {
         (false, wish.step + (ramp(change, self.jolt) - change).copysign(wish.change))
     }
 
+    /// Ticks from here to rest; at most [`MAX_STOP_TICKS`].
+    pub(crate) fn ticks(&self, mut at: Moving) -> usize {
+        let mut ticks = 0;
+        while !at.is_at_rest() && ticks < MAX_STOP_TICKS {
+            at = at.after(self.stop_change(at.step, at.change));
+            ticks += 1;
+        }
+        ticks
+    }
+
+    /// The most ticks from any motion within the limits to rest.
+    ///
+    /// The longest stops begin where running out the change would just reach the full step. What lies between
+    /// two of the motions looked at takes at most a tick more.
+    pub(crate) fn longest_ticks(&self) -> usize {
+        const LOOKED_AT: usize = 256;
+        let longest = (0..=LOOKED_AT)
+            .map(|share| {
+                let change = self.change * (share as f64 / LOOKED_AT as f64);
+                let run_up = ramp(change, self.jolt) - change;
+                self.ticks(Moving { q: 0.0, step: (self.step - run_up).max(0.0), change })
+            })
+            .max();
+        (longest.unwrap_or(0) + 1).min(MAX_STOP_TICKS)
+    }
+
     /// A bound on the largest step, either way, from here to rest.
     pub(crate) fn peak_bound(&self, step: f64, change: f64) -> f64 {
         let change = change.abs();
@@ -252,6 +278,7 @@ mod tests {
         ) {
             let slack = 1.0 + 1e-12;
             let mut at = Moving::at_rest(0.0);
+            let longest = brakes.longest_ticks();
             let held = |from: Moving, to: Moving| {
                 to.step.abs() <= brakes.step * slack
                     && to.change.abs() <= brakes.change * slack
@@ -281,6 +308,7 @@ mod tests {
                     prop_assert!(ticks <= MAX_STOP_TICKS);
                 }
                 prop_assert!(worst <= peak * slack, "{worst} above {peak} from {start:?}");
+                prop_assert!(ticks <= longest, "{ticks} above {longest} from {start:?} under {brakes:?}");
             }
         }
     }

@@ -60,6 +60,8 @@ pub struct Config {
     pub robot: RobotConfig,
     /// How often the two loops run.
     pub rates: RateConfig,
+    /// What is asked of the system for the reflex.
+    pub realtime: RealtimeConfig,
     /// How action chunks are executed.
     pub chunk: ChunkConfig,
     /// What is sensed, and how old it may be.
@@ -68,6 +70,10 @@ pub struct Config {
     pub limits: LimitConfig,
     /// When the robot may move at all.
     pub safety: SafetyConfig,
+    /// What is done when something is wrong.
+    pub failsafe: FailsafeConfig,
+    /// What touch does by itself.
+    pub touch: TouchConfig,
     /// Where messages go.
     pub link: LinkConfig,
     /// Which model, told to do what.
@@ -112,6 +118,32 @@ pub struct RateConfig {
     pub lockstep_delay_ms: Option<u64>,
 }
 
+/// What is asked of the system for the reflex, so that it wakes on time. Each is read back and reported as
+/// granted or refused, see [`crate::rt`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RealtimeConfig {
+    /// SCHED_FIFO priority of the reflex's thread, 1 to 99; 0: an ordinary thread.
+    pub fifo_priority: u8,
+    /// The CPU (by its number) that the reflex's thread stays on; absent: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<usize>,
+    /// Lock all memory of the process, so that no tick waits for a page.
+    pub lock_memory: bool,
+    /// How much later than asked the kernel may wake the reflex in order to save power, ns; 0 leaves it as it
+    /// is (50 µs on most systems). Without effect under FIFO, where it is 0.
+    pub timer_slack_ns: u64,
+    /// How long CPUs may take to leave their idle state, µs; absent: as long as they like. 0 keeps them
+    /// awake, and warm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_dma_latency_us: Option<u32>,
+    /// Whatever of the above is refused ends the program before it moves anything.
+    pub require_realtime: bool,
+    /// A reflex that does not tick for this long is stalled, ms: counted, reported, and the service's watchdog
+    /// is not fed.
+    pub stall_ms: u64,
+}
+
 /// How the chunks of policies that speak in joint targets are executed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -143,18 +175,28 @@ pub struct SenseConfig {
     pub camera_width_px: u32,
     /// Height of every camera image, pixels.
     pub camera_height_px: u32,
-    /// Oldest usable image, ms since its stamp.
+    /// Cameras that may go; the policy gets black images then. Not all of them.
+    pub optional_cameras: Vec<String>,
+    /// Oldest usable image, ms since its stamp and since its arrival.
     pub camera_max_age_ms: u64,
     /// Tactile pad names, in the order in which the policy gets them.
     pub tactile: Vec<String>,
     /// Rows, columns and channels of a pad; the last channel is the normal force.
     pub tactile_shape: [u32; 3],
-    /// Oldest usable tactile frame, ms since its stamp.
+    /// Pads that may go; the policy gets untouched ones then.
+    pub optional_tactile: Vec<String>,
+    /// Oldest usable tactile frame, ms since its stamp and since its arrival.
     pub tactile_max_age_ms: u64,
-    /// Oldest usable joint state, ms since its stamp.
+    /// Oldest usable joint state, ms since its stamp and since its arrival.
     pub joints_max_age_ms: u64,
+    /// Furthest that the newest frames of two cameras may be apart in time, ms.
+    pub camera_skew_ms: u64,
     /// A stamp further in the future than this is refused, ms.
     pub future_tolerance_ms: u64,
+    /// A source's clock that alters by more than this has jumped, ms.
+    pub clock_jump_ms: u64,
+    /// A source whose clock jumped back is believed again after this long, ms.
+    pub clock_resync_ms: u64,
     /// A frame is black when no byte reaches this value.
     pub black_below: u8,
 }
@@ -205,6 +247,64 @@ pub struct SafetyConfig {
     pub decision_max_age_ms: u64,
     /// The policy must say "infeasible" for this long before it is reported, ms.
     pub infeasible_confirm_ms: u64,
+    /// No motion before the topic `calibrated` has said true.
+    pub require_calibrated: bool,
+    /// A chunk whose first action is further than this from the measured joints is not begun, rad.
+    pub start_pose_rad: f64,
+}
+
+/// What is done when something is wrong: times of the table in [`crate::failsafe`]. 0 means never where it says so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FailsafeConfig {
+    /// A required sense that is lost or black, a clock that is not settled, or overruns in a row become a stop
+    /// after this long, ms; 0: never.
+    pub sense_stop_ms: u64,
+    /// A required sense must be back for this long before motion goes on, ms.
+    pub sense_clear_ms: u64,
+    /// An optional sense that is lost slows the arm after this long, ms.
+    pub optional_slow_ms: u64,
+    /// Share of the speed that is left then, 0..1.
+    pub slow_share: f64,
+    /// What happens in a moment (a clock's jump, a gap in the loop, a slip, an optional sense) must be over for this
+    /// long, ms.
+    pub clear_ms: u64,
+    /// A policy that fails or is refused for this long becomes a stop, ms; 0: never.
+    pub policy_stop_ms: u64,
+    /// Good senses and no decision for this long become a stop, ms.
+    pub mind_stall_ms: u64,
+    /// A blocked joint becomes a stop after this long, ms; 0: never.
+    pub blocked_stop_ms: u64,
+    /// A pad beyond its limit becomes a stop after this long, ms; 0: never.
+    pub pad_stop_ms: u64,
+    /// A pad must be below its limit for this long before motion goes on, ms.
+    pub pad_clear_ms: u64,
+    /// A gap between two ticks longer than this is an overrun, ms.
+    pub overrun_ms: u64,
+    /// A stop that has been latched for this long, with the arm at rest, asks the drives to let go, ms; 0: never.
+    pub torque_off_after_ms: u64,
+    /// How long one `override` = true lasts, ms.
+    pub override_timeout_ms: u64,
+}
+
+/// What touch does by itself, in the tick that feels it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TouchConfig {
+    /// Whether a slip tightens the grip.
+    pub slip_reflex: bool,
+    /// A pad holds something when it feels more than this, N.
+    pub grip_floor_n: f64,
+    /// Shear that alters by more than this share of the normal force from one frame to the next is a slip.
+    pub slip_shear_share: f64,
+    /// So is a normal force that falls by more than this share while the gripper does not open.
+    pub slip_drop_share: f64,
+    /// What a slip adds to the grip, N; at most up to `limits.grip_force_n`.
+    pub grip_step_n: f64,
+    /// How quickly that is given back, N/s.
+    pub grip_relax_n_s: f64,
+    /// How far the arm backs off from what presses on a pad, m.
+    pub retract_m: f64,
 }
 
 /// Where messages go. Nothing leaves the machine unless told to.
@@ -323,6 +423,20 @@ impl Default for RateConfig {
     }
 }
 
+impl Default for RealtimeConfig {
+    fn default() -> Self {
+        Self {
+            fifo_priority: 0,
+            cpu: None,
+            lock_memory: false,
+            timer_slack_ns: 1,
+            cpu_dma_latency_us: None,
+            require_realtime: false,
+            stall_ms: 500,
+        }
+    }
+}
+
 impl Default for ChunkConfig {
     fn default() -> Self {
         Self {
@@ -345,9 +459,14 @@ impl Default for SenseConfig {
             camera_max_age_ms: 100,
             tactile: vec!["left".into(), "right".into()],
             tactile_shape: [4, 4, 3],
+            optional_cameras: Vec::new(),
+            optional_tactile: Vec::new(),
             tactile_max_age_ms: 50,
             joints_max_age_ms: 20,
+            camera_skew_ms: 100,
             future_tolerance_ms: 10,
+            clock_jump_ms: 50,
+            clock_resync_ms: 500,
             black_below: 8,
         }
     }
@@ -381,6 +500,42 @@ impl Default for SafetyConfig {
             estop_timeout_ms: 0,
             decision_max_age_ms: 250,
             infeasible_confirm_ms: 300,
+            require_calibrated: false,
+            start_pose_rad: 0.8,
+        }
+    }
+}
+
+impl Default for FailsafeConfig {
+    fn default() -> Self {
+        Self {
+            sense_stop_ms: 2000,
+            sense_clear_ms: 50,
+            optional_slow_ms: 500,
+            slow_share: 0.3,
+            clear_ms: 200,
+            policy_stop_ms: 5000,
+            mind_stall_ms: 10_000,
+            blocked_stop_ms: 5000,
+            pad_stop_ms: 1000,
+            pad_clear_ms: 100,
+            overrun_ms: 100,
+            torque_off_after_ms: 0,
+            override_timeout_ms: 500,
+        }
+    }
+}
+
+impl Default for TouchConfig {
+    fn default() -> Self {
+        Self {
+            slip_reflex: true,
+            grip_floor_n: 2.0,
+            slip_shear_share: 0.5,
+            slip_drop_share: 0.5,
+            grip_step_n: 8.0,
+            grip_relax_n_s: 4.0,
+            retract_m: 0.02,
         }
     }
 }

@@ -50,11 +50,14 @@ impl Config {
         self.validate_senses()?;
         self.validate_limits()?;
         self.validate_chunk()?;
+        self.validate_realtime()?;
         let safety = &self.safety;
         whole("safety.enable_timeout_ms", safety.enable_timeout_ms, 20, 60_000)?;
         whole("safety.estop_timeout_ms", safety.estop_timeout_ms, 0, 60_000)?;
         whole("safety.decision_max_age_ms", safety.decision_max_age_ms, 10, 10_000)?;
         whole("safety.infeasible_confirm_ms", safety.infeasible_confirm_ms, 0, 60_000)?;
+        within("safety.start_pose_rad", safety.start_pose_rad, 0.001, 100.0)?;
+        self.validate_failsafe()?;
         let link = &self.link;
         ensure(link.domain <= 232, "link.domain", link.domain, "a ROS domain from 0 to 232")?;
         for (key, endpoints) in [("link.listen", &link.listen), ("link.connect", &link.connect)] {
@@ -186,6 +189,18 @@ impl Config {
         ensure(delay_ms <= 10_000, "rates.lockstep_delay_ms", delay_ms, "at most 10000 ms")
     }
 
+    fn validate_realtime(&self) -> Result<(), ConfigError> {
+        let realtime = &self.realtime;
+        let priority = realtime.fifo_priority;
+        ensure(priority <= 99, "realtime.fifo_priority", priority, "0 (off) to 99")?;
+        let slack_ns = realtime.timer_slack_ns;
+        ensure(slack_ns <= 1_000_000, "realtime.timer_slack_ns", slack_ns, "0 (unchanged) to 1000000 ns")?;
+        if let Some(us) = realtime.cpu_dma_latency_us {
+            ensure(us <= 1_000_000, "realtime.cpu_dma_latency_us", us, "0 to 1000000 µs")?;
+        }
+        whole("realtime.stall_ms", realtime.stall_ms, 50, 60_000)
+    }
+
     fn validate_chunk(&self) -> Result<(), ConfigError> {
         let chunk = &self.chunk;
         within("chunk.rate_hz", chunk.rate_hz, 1.0, 200.0)?;
@@ -202,6 +217,34 @@ impl Config {
         whole("chunk.blend_ms", chunk.blend_ms, 10, 5_000)?;
         whole("chunk.blend_max_ms", chunk.blend_max_ms, chunk.blend_ms, 10_000)?;
         within("chunk.grip_force_n", chunk.grip_force_n, 0.0, 500.0)
+    }
+
+    fn validate_failsafe(&self) -> Result<(), ConfigError> {
+        let failsafe = &self.failsafe;
+        for (key, ms) in [
+            ("failsafe.sense_stop_ms", failsafe.sense_stop_ms),
+            ("failsafe.sense_clear_ms", failsafe.sense_clear_ms),
+            ("failsafe.optional_slow_ms", failsafe.optional_slow_ms),
+            ("failsafe.clear_ms", failsafe.clear_ms),
+            ("failsafe.policy_stop_ms", failsafe.policy_stop_ms),
+            ("failsafe.blocked_stop_ms", failsafe.blocked_stop_ms),
+            ("failsafe.pad_stop_ms", failsafe.pad_stop_ms),
+            ("failsafe.pad_clear_ms", failsafe.pad_clear_ms),
+            ("failsafe.torque_off_after_ms", failsafe.torque_off_after_ms),
+        ] {
+            whole(key, ms, 0, 3_600_000)?;
+        }
+        within("failsafe.slow_share", failsafe.slow_share, 0.05, 1.0)?;
+        whole("failsafe.mind_stall_ms", failsafe.mind_stall_ms, 100, 3_600_000)?;
+        whole("failsafe.overrun_ms", failsafe.overrun_ms, 5, 60_000)?;
+        whole("failsafe.override_timeout_ms", failsafe.override_timeout_ms, 20, 60_000)?;
+        let touch = &self.touch;
+        within("touch.grip_floor_n", touch.grip_floor_n, 0.1, 100.0)?;
+        within("touch.slip_shear_share", touch.slip_shear_share, 0.01, 10.0)?;
+        within("touch.slip_drop_share", touch.slip_drop_share, 0.01, 1.0)?;
+        within("touch.grip_step_n", touch.grip_step_n, 0.0, 100.0)?;
+        within("touch.grip_relax_n_s", touch.grip_relax_n_s, 0.0, 1000.0)?;
+        within("touch.retract_m", touch.retract_m, 0.0, 0.2)
     }
 
     fn validate_senses(&self) -> Result<(), ConfigError> {
@@ -227,6 +270,27 @@ impl Config {
         ] {
             ensure((1..=10_000).contains(&age_ms), key, age_ms, "1 to 10000 ms")?;
         }
+        for (key, optional, all) in [
+            ("senses.optional_cameras", &senses.optional_cameras, &senses.cameras),
+            ("senses.optional_tactile", &senses.optional_tactile, &senses.tactile),
+        ] {
+            ensure(
+                optional.iter().all(|name| all.contains(name)),
+                key,
+                optional,
+                format!("some of {all:?}"),
+            )?;
+        }
+        let required = senses.cameras.iter().any(|name| !senses.optional_cameras.contains(name));
+        ensure(
+            required,
+            "senses.optional_cameras",
+            &senses.optional_cameras,
+            "at least one camera that is not optional",
+        )?;
+        whole("senses.camera_skew_ms", senses.camera_skew_ms, 1, 10_000)?;
+        whole("senses.clock_jump_ms", senses.clock_jump_ms, 1, 60_000)?;
+        whole("senses.clock_resync_ms", senses.clock_resync_ms, 10, 60_000)?;
         ensure(
             senses.future_tolerance_ms <= 1000,
             "senses.future_tolerance_ms",
@@ -306,6 +370,8 @@ mod tests {
             ("[limits]\nspeed_scale = nan", "limits.speed_scale", "NaN", "0.01 to 1"),
             ("[senses]\ncameras = []", "senses.cameras", "[]", "1 to 4 names"),
             ("[senses]\ncameras = [\"a\", \"a\"]", "senses.cameras", "a", "each name once"),
+            ("[realtime]\nfifo_priority = 100", "realtime.fifo_priority", "100", "0 (off) to 99"),
+            ("[realtime]\nstall_ms = 1", "realtime.stall_ms", "1", "50 to 60000"),
             ("[link]\nlisten = [\"7447\"]", "link.listen", "7447", "tcp/127.0.0.1:7447"),
             ("[chunk]\nrate_hz = 30.0\nexpiry_ms = 100", "chunk.expiry_ms", "100", "from 267 to 10000"),
             ("[policy]\ninstruction = \" \"", "policy.instruction", " ", "1 to 512 bytes"),

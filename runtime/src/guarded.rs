@@ -44,7 +44,17 @@ impl Guarded {
     }
 
     pub(crate) fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
-        self.call(|policy| policy.decide(observation, ahead))?
+        self.decide_staged(observation, ahead, &mut || {})
+    }
+
+    /// See [`Policy::decide_staged`].
+    pub(crate) fn decide_staged(
+        &mut self,
+        observation: &Observation,
+        ahead: &Ahead,
+        prepared: &mut dyn FnMut(),
+    ) -> Result<Output, PolicyError> {
+        self.call(|policy| policy.decide_staged(observation, ahead, prepared))?
     }
 
     /// See [`Policy::imitated_delay_ns`].

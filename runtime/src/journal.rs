@@ -42,6 +42,8 @@ pub enum Call {
         /// Its argument, ns.
         now_ns: u64,
     },
+    /// [`crate::spine::Spine::warm`].
+    Warm,
     /// [`crate::spine::Spine::enable`].
     Enable {
         /// Its argument, ns.
@@ -109,6 +111,12 @@ pub struct Events {
     pub enable: u64,
     /// `reset`.
     pub reset: u64,
+    /// `operator_override`.
+    pub operator_override: u64,
+    /// How many of `estop` had been lost to a full queue.
+    pub estop_lost: u64,
+    /// How many of `enable` had been lost to a full queue.
+    pub enable_lost: u64,
 }
 
 /// What one tick took from outside, beside its time and its thought.
@@ -119,6 +127,8 @@ pub struct Inputs {
     /// The newest message of each sense that was looked at, in the order of [`crate::senses::Senses::names`].
     #[serde(with = "used_senses")]
     pub seen: [Seen; MAX_SENSES],
+    /// The newest message of `calibrated` that was looked at; 0 for none.
+    pub calibrated: u64,
     /// The newest event of each kind that was taken.
     pub events: Events,
     /// What the program called before.
@@ -336,6 +346,7 @@ mod used_senses {
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::failsafe::{CauseSet, Standing};
     use crate::modes::{HoldReason, Mode, SenseFault, SenseId};
     use crate::reflex::JointCommand;
     use reflexarc_kinematics::Joints;
@@ -363,6 +374,9 @@ mod tests {
                 acted: Acted { jerk: true, ..Acted::default() },
                 observation_ns: Some(1),
                 first: true,
+                failsafe: Standing::default(),
+                transition: None,
+                causes: CauseSet::default(),
             },
         }
     }

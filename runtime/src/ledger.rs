@@ -11,7 +11,9 @@ use reflexarc_vla_model::decision::{Infeasible, Subtask};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditCounts;
+use crate::failsafe::{Book, Standing, Transition};
 use crate::modes::{Mode, Rule};
+use crate::stages::{StageBook, Stages, Timing};
 
 /// Histograms count up to a minute; longer counts as a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -31,12 +33,31 @@ pub struct TickRecord {
     pub mode: Mode,
     /// Age of the observation behind what is followed, ns.
     pub action_age_ns: Option<u64>,
-    /// The same, only in the first tick that follows from the observation.
+    /// Age of the newest observation, followed or not, ns.
+    pub observation_age_ns: Option<u64>,
+    /// The same, only in the first tick that follows from the observation. Absent in real time, where the
+    /// command's way to the link belongs to it: see [`SentRecord`].
     pub observation_to_command_ns: Option<u64>,
     /// Whether a command was sent.
     pub commanded: bool,
     /// Whether a limit changed what was wanted.
     pub limited: bool,
+    /// What the failsafe asked for.
+    pub failsafe: Standing,
+    /// The change of that, if it changed.
+    pub transition: Option<Transition>,
+}
+
+/// One command that the link has taken, in real time.
+#[derive(Clone, Copy, Debug)]
+pub struct SentRecord {
+    /// From the command until then, ns.
+    pub publish_ns: u64,
+    /// From the capture of the oldest camera frame until then, ns; only of the first command that follows
+    /// from an observation.
+    pub observation_to_command_ns: Option<u64>,
+    /// The same in its parts.
+    pub stages: Option<Stages>,
 }
 
 /// What came of one period of the mind.
@@ -79,6 +100,8 @@ pub struct ThoughtRecord {
     pub instruction: u64,
     /// The audit's counters so far.
     pub audit: AuditCounts,
+    /// When it was captured, arrived and was taken, and what it cost.
+    pub timing: Timing,
 }
 
 /// Percentiles of a duration.
@@ -90,6 +113,9 @@ pub struct LatencySummary {
     pub p50_us: f64,
     /// 99th percentile, µs.
     pub p99_us: f64,
+    /// 99.9th percentile, µs.
+    #[serde(default)]
+    pub p999_us: f64,
     /// Largest, µs.
     pub max_us: f64,
 }
@@ -114,6 +140,17 @@ impl Latency {
         self.0.saturating_record(duration_ns.max(1));
     }
 
+    /// Adds a duration, ns, that came `times` times.
+    pub fn record_many_ns(&mut self, duration_ns: u64, times: u64) {
+        self.0.saturating_record_n(duration_ns.max(1), times);
+    }
+
+    /// Adds what another histogram has counted.
+    pub fn add(&mut self, other: &Self) {
+        // Fails only for values beyond the bounds, which are the same.
+        let _ = self.0.add(&other.0);
+    }
+
     /// The percentiles so far; all zero when nothing was measured.
     #[must_use]
     pub fn summary(&self) -> LatencySummary {
@@ -125,6 +162,7 @@ impl Latency {
             count: self.0.len(),
             p50_us: us(self.0.value_at_quantile(0.5)),
             p99_us: us(self.0.value_at_quantile(0.99)),
+            p999_us: us(self.0.value_at_quantile(0.999)),
             max_us: us(self.0.max()),
         }
     }
@@ -151,6 +189,8 @@ pub struct Ledger {
     pub limited: u64,
     /// Ticks by mode.
     pub modes: BTreeMap<&'static str, u64>,
+    /// What the failsafe did.
+    pub failsafe: Book,
     /// Answers of the mind, refused and failed ones included.
     pub thoughts: u64,
     /// First and last decision, ns.
@@ -173,8 +213,14 @@ pub struct Ledger {
     pub execution: Latency,
     /// Age of the observation behind each command.
     pub action_age: Latency,
+    /// Age of the newest observation in each tick, followed or not.
+    pub observation_age: Latency,
     /// From the oldest camera frame of an observation to the first command that follows it.
     pub observation_to_command: Latency,
+    /// The same in its parts; only in real time.
+    pub stages: StageBook,
+    /// From each command until the link has taken it; only in real time.
+    pub publish: Latency,
     /// The policy's own time.
     pub model: Latency,
     /// The token check's time.
@@ -195,13 +241,28 @@ impl Ledger {
         self.commands += u64::from(record.commanded);
         self.limited += u64::from(record.limited);
         *self.modes.entry(record.mode.key()).or_default() += 1;
+        self.failsafe.tick(record.failsafe, record.transition);
         self.lateness.record_ns(record.lateness_ns);
         self.execution.record_ns(record.execution_ns);
         if let Some(age_ns) = record.action_age_ns {
             self.action_age.record_ns(age_ns);
         }
+        if let Some(age_ns) = record.observation_age_ns {
+            self.observation_age.record_ns(age_ns);
+        }
         if let Some(latency_ns) = record.observation_to_command_ns {
             self.observation_to_command.record_ns(latency_ns);
+        }
+    }
+
+    /// Books one command that was sent.
+    pub fn sent(&mut self, record: &SentRecord) {
+        self.publish.record_ns(record.publish_ns);
+        if let Some(latency_ns) = record.observation_to_command_ns {
+            self.observation_to_command.record_ns(latency_ns);
+        }
+        if let Some(stages) = &record.stages {
+            self.stages.record(stages);
         }
     }
 
@@ -278,6 +339,7 @@ mod tests {
                 policy_panics: 0,
                 instruction: 0,
                 audit: AuditCounts::default(),
+                timing: Timing::default(),
             });
         }
         assert!((ledger.decisions_per_s() - 60.0).abs() < 1e-6);

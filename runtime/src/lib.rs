@@ -13,22 +13,28 @@
 //! | module | owns |
 //! |---|---|
 //! | [`config`] | the TOML configuration |
-//! | [`senses`] | newest values with their ages; what is refused and why; health |
+//! | [`senses`] | newest values with their ages; what is refused and why; alignment in time |
 //! | [`mind`] | the policy, asked once per period; a panic of its is an error |
 //! | [`fault`] | faults on purpose, of links and policies |
 //! | [`audit`] | every token against the grammar, every number against the world |
 //! | [`chunk`] | action chunks → smooth joint motion |
 //! | [`modes`] | what the loop can be doing, with the diagram |
 //! | [`reflex`], [`motion`] | decision → smoothed target → joints, gripper, limits, workspace |
-//! | [`safety`] | the latched stop and the enable signal |
+//! | [`failsafe`] | what is wrong → what is done about it; the latched stop; promised times |
+//! | [`interlock`] | what must be there before the first motion |
+//! | [`safety`] | the signals of people: stop, enable, override |
+//! | [`touch`] | what touch does by itself |
 //! | [`spine`] | senses, safety and reflex as one step |
 //! | [`runtime`] | the whole robot, and the lockstep clock |
 //! | [`realtime`] | the threads and the wall clock |
+//! | [`rt`] | what is asked of the system for the reflex, and what it gave; stalls; systemd |
+//! | [`stages`] | where the time from an observation to its command goes |
 //! | [`clockwork`] | absolute schedules: skip and count, never burst |
 //! | [`journal`] | what no second run would repeat, tick by tick |
 //! | [`recorder`] | the MCAP file and the black box |
 //! | [`replay`] | a recorded run again, bit for bit, and why it went as it did |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
+//! | [`doctor`] | what a board grants, and how to change what it does not |
 //! | [`watch`] | a judge of emitted commands, for tests and evaluations |
 //! | [`cost`] | tokens, energy and money: per run, hour and task |
 //! | [`health`] | the table of figures behind `diagnostics` and the metrics page |
@@ -59,6 +65,7 @@
 //! ```
 
 pub mod audit;
+mod blind;
 pub mod chunk;
 pub mod cli;
 pub mod clockwork;
@@ -66,9 +73,13 @@ pub mod config;
 mod config_check;
 mod config_fault;
 pub mod cost;
+pub mod doctor;
+pub mod failsafe;
 pub mod fault;
+mod findings;
 mod guarded;
 pub mod health;
+pub mod interlock;
 pub mod journal;
 pub mod ledger;
 pub mod load;
@@ -82,10 +93,13 @@ pub mod recorder;
 pub mod reflex;
 pub mod replay;
 pub mod report;
+pub mod rt;
 pub mod runtime;
 pub mod safety;
 pub mod senses;
 pub mod spine;
+pub mod stages;
+pub mod touch;
 pub mod watch;
 
 pub use config::{Config, ConfigError};

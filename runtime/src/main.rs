@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use reflexarc_runtime::cli::{Cli, EXIT_PROBLEM};
+use reflexarc_runtime::cli::{Cli, code_of};
 
 fn main() -> ExitCode {
     match Cli::parse().execute() {
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
                 }
             }
             eprintln!("reflexarc: {said}");
-            ExitCode::from(EXIT_PROBLEM)
+            ExitCode::from(code_of(&error))
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::journal::{Leaver, Said, ThoughtEntry, Told};
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
 use crate::senses::Snapshot;
+use crate::stages::Timing;
 
 /// Longest instruction taken from the link, bytes.
 pub const INSTRUCTION_MAX: usize = 512;
@@ -229,10 +230,14 @@ impl Mind {
         if self.spoken.too_early(snapshot.heard, playing) {
             return None;
         }
+        let taken = Instant::now();
         let observation = snapshot.observation(&self.senses)?;
         let ahead = self.spoken.ahead(playing);
-        let begun = Instant::now();
-        let decided = self.policy.decide(&observation, &ahead);
+        // Copying the observation is a part of preparing it.
+        let (begun, mut prepared_ns) = (Instant::now(), 0);
+        let copied_ns = elapsed_ns(taken);
+        let mut prepared = || prepared_ns = elapsed_ns(begun);
+        let decided = self.policy.decide_staged(&observation, &ahead, &mut prepared);
         let model_ns = elapsed_ns(begun);
         let said = self.journal.is_some().then(|| Said::from(&decided));
         let (mut token_audit_ns, mut world_audit_ns, mut tokens) = (0, 0, 0);
@@ -300,6 +305,14 @@ impl Mind {
             policy_panics: self.policy.panics(),
             instruction: self.instructed,
             audit: self.audit.counts(),
+            timing: Timing {
+                observation_ns: observation.time_ns,
+                received_ns: snapshot.received_ns.unwrap_or(observation.time_ns),
+                taken_ns: now_ns,
+                preprocess_ns: copied_ns + prepared_ns,
+                model_ns: model_ns.saturating_sub(prepared_ns),
+                audit_ns: token_audit_ns + world_audit_ns,
+            },
         };
         Some((thought, record))
     }

@@ -35,6 +35,18 @@ pub struct Motion {
     acted: Acted,
 }
 
+/// The configured limits for ticks of `dt_s`.
+pub(crate) fn limiter_config(config: &Config, dt_s: f64) -> LimiterConfig {
+    let limits = &config.limits;
+    LimiterConfig {
+        dt_s,
+        velocity_scale: limits.speed_scale,
+        max_acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
+        max_jerk_rad_s3: limits.max_joint_jerk_rad_s3,
+        max_tool_speed_m_s: limits.max_tool_speed_m_s,
+    }
+}
+
 impl Motion {
     /// An arm at rest in the configured posture; call [`Motion::anchor`] before the first move.
     #[must_use]
@@ -49,17 +61,10 @@ impl Motion {
             max_acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
             ..TrackerConfig::default()
         };
-        let bounds = LimiterConfig {
-            dt_s,
-            velocity_scale: limits.speed_scale,
-            max_acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
-            max_jerk_rad_s3: limits.max_joint_jerk_rad_s3,
-            max_tool_speed_m_s: limits.max_tool_speed_m_s,
-        };
         let posture = chain.clamp(&config.robot.posture_rad);
         let mut motion = Self {
             tracker: Tracker::new(chain.clone(), settings, &posture),
-            limiter: JointLimiter::new(chain.clone(), bounds),
+            limiter: JointLimiter::new(chain.clone(), limiter_config(config, dt_s)),
             dt_s,
             low_m: Vector3::from(limits.workspace_min_m),
             high_m: Vector3::from(limits.workspace_max_m),

@@ -166,6 +166,7 @@ fn describe(kind: ThoughtKind) -> String {
 mod tests {
     use super::*;
     use crate::audit::AuditCounts;
+    use crate::stages::Timing;
 
     fn thought(now_ms: u64, kind: ThoughtKind) -> ThoughtRecord {
         ThoughtRecord {
@@ -180,6 +181,7 @@ mod tests {
             policy_panics: 0,
             instruction: 0,
             audit: AuditCounts::default(),
+            timing: Timing::default(),
         }
     }
 

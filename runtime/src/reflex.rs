@@ -4,8 +4,8 @@
 //! chunks, the soft start and the gripper. It never waits, reads no clock and allocates nothing; the same inputs
 //! give the same commands, bit for bit.
 //!
-//! Every tick: judge (gate, senses, decision) → mode → motion → limiter. What is held keeps its
-//! place and its grip; nothing ever opens the gripper but a decision.
+//! Every tick: what is wrong ([`Findings`]) → what is done about it (the failsafe) → mode → motion → limiter. What is
+//! held keeps its place and its grip; nothing ever opens the gripper but a decision, and a pad that feels too much.
 
 use nalgebra::{Isometry3, Translation3, UnitQuaternion};
 use reflexarc_kinematics::limit::Acted;
@@ -16,13 +16,19 @@ use reflexarc_vla_model::exact;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::base_from_tool;
+use crate::blind::{Again, Sight};
 use crate::chunk::{PlayStats, Player, Playing, Readiness};
-use crate::config::{Config, MAX_PADS};
+use crate::config::Config;
+use crate::failsafe::{
+    Action, Cause, CauseSet, Failsafe, Flags, Promise, ResetRefused, Standing, Transition,
+};
+use crate::findings::{Details, Findings, Wish};
 use crate::journal::exact_joints;
-use crate::modes::{HoldReason, Mode, Rule, WaitReason};
+use crate::modes::{HoldReason, Mode, Rule, StopCause, WaitReason};
 use crate::motion::Motion;
 use crate::safety::Gate;
 use crate::senses::{Body, Snapshot};
+use crate::touch::{TouchCounts, TouchReflex};
 
 /// How quickly a pause uses up what the soft start has gained, s.
 const RAMP_DOWN_S: f64 = 0.2;
@@ -30,6 +36,10 @@ const RAMP_DOWN_S: f64 = 0.2;
 const RAMP_FLOOR: f64 = 0.1;
 /// A chunk is broken off when the limiter keeps the arm further than this from it, rad.
 const ASTRAY_RAD: f64 = 0.1;
+/// The arm backs off at this share of its speed.
+const RETREAT_SHARE: f64 = 0.3;
+/// A gripper that backs off holds with this share of its force in each tick of the last one's.
+const LET_GO: f64 = 0.5;
 
 /// What the mind wants, as far as the audit let it through.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +88,12 @@ pub struct Command {
     pub observation_ns: Option<u64>,
     /// Whether this is the first command that follows from that observation.
     pub first: bool,
+    /// What the failsafe asks for, and why.
+    pub failsafe: Standing,
+    /// The change of that in this tick, if it changed.
+    pub transition: Option<Transition>,
+    /// All that is wrong in this tick.
+    pub causes: CauseSet,
 }
 
 /// The smoothed target: straight down, like every target of the goal grammar.
@@ -92,24 +108,37 @@ struct SetPoint {
 pub struct Reflex {
     motion: Motion,
     player: Player,
+    sight: Sight,
     dt_s: f64,
     low_m: [f64; 3],
     high_m: [f64; 3],
     width_max_m: f64,
     force_max_n: f64,
     chunk_force_n: f64,
-    pad_force_n: f64,
     gripper_step_m: f64,
     tool_speed_m_s: f64,
     tool_turn_rad_s: f64,
     tracking_error_rad: f64,
+    start_pose_rad: f64,
     soft_start_s: f64,
     filter_s: f64,
+    slow_share: f64,
+    retract_m: f64,
     decision_max_age_ns: u64,
     infeasible_confirm_ns: u64,
+    overrun_ns: u64,
+    failsafe: Failsafe,
+    promise: Promise,
+    touch: TouchReflex,
+    details: Details,
     mode: Mode,
     anchored: bool,
     blocked: bool,
+    warm: bool,
+    overridden: bool,
+    opens: bool,
+    last_tick_ns: Option<u64>,
+    retreat: Option<Isometry3<f64>>,
     ramp: f64,
     set_point: Option<SetPoint>,
     infeasible_since_ns: Option<u64>,
@@ -126,26 +155,39 @@ impl Reflex {
         let limits = &config.limits;
         let dt_s = config.dt_s();
         Self {
+            promise: Promise::new(&chain, config),
             motion: Motion::new(chain.clone(), config),
             player: Player::new(chain, config),
+            failsafe: Failsafe::new(&config.failsafe),
+            touch: TouchReflex::new(config),
+            sight: Sight::new(config),
             dt_s,
             low_m: limits.workspace_min_m,
             high_m: limits.workspace_max_m,
             width_max_m: config.robot.gripper_max_width_m,
             force_max_n: limits.grip_force_n,
             chunk_force_n: config.chunk.grip_force_n,
-            pad_force_n: limits.pad_force_n,
             gripper_step_m: limits.gripper_speed_m_s * dt_s,
             tool_speed_m_s: limits.max_tool_speed_m_s,
             tool_turn_rad_s: limits.max_tool_turn_rad_s,
             tracking_error_rad: limits.max_tracking_error_rad,
+            start_pose_rad: config.safety.start_pose_rad,
             soft_start_s: limits.soft_start_ms as f64 / 1e3,
             filter_s: limits.target_filter_ms as f64 / 1e3,
+            slow_share: config.failsafe.slow_share,
+            retract_m: config.touch.retract_m,
             decision_max_age_ns: config.safety.decision_max_age_ms.saturating_mul(1_000_000),
             infeasible_confirm_ns: config.safety.infeasible_confirm_ms.saturating_mul(1_000_000),
+            overrun_ns: config.failsafe.overrun_ms.saturating_mul(1_000_000),
+            details: Details::default(),
             mode: Mode::Waiting(WaitReason::NoDecision),
             anchored: false,
             blocked: false,
+            warm: false,
+            overridden: false,
+            opens: false,
+            last_tick_ns: None,
+            retreat: None,
             ramp: RAMP_FLOOR,
             set_point: None,
             infeasible_since_ns: None,
@@ -193,121 +235,220 @@ impl Reflex {
         self.player.stats()
     }
 
+    /// The failsafe: state, table, last transitions.
+    #[must_use]
+    pub fn failsafe(&self) -> &Failsafe {
+        &self.failsafe
+    }
+
+    /// How long a stop may take.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        self.promise
+    }
+
+    /// What was felt so far.
+    #[must_use]
+    pub fn touch_counts(&self) -> TouchCounts {
+        self.touch.counts()
+    }
+
+    /// The model has run.
+    pub fn warm(&mut self) {
+        self.warm = true;
+    }
+
+    /// Takes one `enable`; while stopped it counts for nothing.
+    pub fn enable(&mut self) {
+        self.failsafe.enabled();
+    }
+
+    /// Whether an operator overrides what may be overridden.
+    pub fn set_override(&mut self, overridden: bool) {
+        self.overridden = overridden;
+    }
+
+    /// Unlatches a stop. Wherever the arm stands then, motion begins anew from what is measured.
+    ///
+    /// # Errors
+    /// [`ResetRefused`] if nothing is latched, or what would stop again is still there.
+    pub fn reset(&mut self, now_ns: u64, gate: Gate) -> Result<(), ResetRefused> {
+        self.failsafe.reset(now_ns, gate.causes())?;
+        self.anchored = false;
+        Ok(())
+    }
+
     /// One tick of `1 / reflex_hz`. Work is bounded: at most one tracker step or two of the player, and one
     /// of the limiter ([`reflexarc_kinematics::limit::JointLimiter::limit`]), which looks at the workspace
     /// at every eighth tick of at most thirteen stops.
     pub fn tick(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Command {
-        if let (Mode::Stopped(_), Gate::Open | Gate::NotEnabled) = (self.mode, gate) {
-            // After a stop the arm may stand anywhere: begin again from what is measured.
-            self.anchored = false;
-        }
         match intent {
             Intent::Execute(number, chunk) => self.player.offer(now_ns, number, chunk),
             Intent::Follow(_) => self.player.clear(),
             Intent::Nothing | Intent::Refused(_) | Intent::Failed => {}
         }
         self.wanted = None;
-        let judged = self.judge(now_ns, snapshot, gate, intent);
-        self.mode = match judged {
-            Judged::Stop(cause) => {
-                self.player.forget(now_ns);
-                Mode::Stopped(cause)
-            }
-            Judged::Follow(..) | Judged::Execute => {
-                self.anchor(snapshot.body);
-                Mode::Active
-            }
-            Judged::Hold(reason) => match (self.anchored, reason) {
-                (false, HoldReason::Sense(fault)) => Mode::Waiting(WaitReason::Sense(fault)),
-                (false, HoldReason::NotEnabled) => Mode::Waiting(WaitReason::NotEnabled),
-                (false, HoldReason::NoDecision) => Mode::Waiting(WaitReason::NoDecision),
-                _ => {
-                    self.anchor(snapshot.body);
-                    Mode::Holding(reason)
-                }
-            },
-        };
-        let observation_ns = match judged {
-            Judged::Follow(target, observation_ns) => {
-                self.follow(&target, snapshot);
-                Some(observation_ns)
-            }
-            Judged::Execute => self.execute(now_ns, snapshot),
-            Judged::Hold(HoldReason::Blocked { .. }) => {
-                self.pause();
-                if let Some(body) = snapshot.body {
-                    self.motion.yield_to(&body.q);
-                }
-                None
-            }
-            Judged::Hold(_) | Judged::Stop(_) => {
-                self.pause();
-                self.motion.brake();
-                None
-            }
-        };
+        if let Some(again) = self.sight.look(now_ns, snapshot.body, self.motion.at_rest()) {
+            self.begin_anew(again);
+        }
+        let findings = self.find(now_ns, snapshot, gate, intent);
+        let flags = Flags { causes: findings.causes, engaged: self.anchored, overridden: self.overridden };
+        let (standing, transition) = self.failsafe.step(now_ns, flags);
+        self.mode = self.mode_of(now_ns, standing, &findings, snapshot);
+        let may_move = gate == Gate::Open && snapshot.health.is_ok();
+        let observation_ns = self.act(now_ns, snapshot, standing, &findings, may_move);
         let first = observation_ns.is_some() && self.followed_ns != observation_ns;
         self.followed_ns = observation_ns.or(self.followed_ns);
         Command {
             stamp_ns: now_ns,
             mode: self.mode,
-            joints: self.anchored.then(|| JointCommand {
+            joints: (self.anchored && !self.sight.blind()).then(|| JointCommand {
                 q: *self.motion.q(),
                 qd: *self.motion.qd(),
                 gripper_width_m: self.gripper_width_m,
-                gripper_force_n: self.gripper_force_n,
+                gripper_force_n: self.touch.grip_n(self.gripper_force_n),
             }),
             acted: if self.anchored { self.motion.acted() } else { Acted::default() },
             observation_ns,
             first,
+            failsafe: standing,
+            transition,
+            causes: findings.causes,
         }
     }
 
-    /// The first reason not to move, from the most to the least serious; or the target.
-    fn judge(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Judged {
+    /// All that is wrong in this tick, and what is wished for.
+    fn find(&mut self, now_ns: u64, snapshot: &Snapshot, gate: Gate, intent: Intent<'_>) -> Findings {
+        self.warm |= matches!(intent, Intent::Follow(_) | Intent::Execute(..) | Intent::Refused(_));
         let wish = match intent {
             Intent::Follow(decision) => self.wish(now_ns, decision),
             _ => self.chunk_wish(now_ns, intent),
         };
-        match gate {
-            Gate::Stop(cause) => return Judged::Stop(cause),
-            Gate::NotEnabled => return Judged::Hold(HoldReason::NotEnabled),
-            Gate::Open => {}
+        let stopped = self.failsafe.state().latched().is_some();
+        let sound = gate == Gate::Open && snapshot.health.is_ok();
+        let mut found = Findings::new(wish, gate);
+        found.causes = found.causes.with_if(self.failsafe.state().needs_enable(), Cause::NotEnabled);
+        // While stopped nothing is followed, and so there is nothing to miss.
+        found.add_wish(stopped, sound);
+        found.add_senses(snapshot, &mut self.details);
+        let felt = self.touch.feel(&snapshot.touch, self.opens);
+        found.causes = found.causes.with_if(felt.slips, Cause::Slip);
+        if let Some(pad) = felt.pressed.filter(|_| self.anchored) {
+            self.details.pad = pad;
+            found.causes = found.causes.with(Cause::PadForce);
         }
-        if let Err(fault) = snapshot.health {
-            return Judged::Hold(HoldReason::Sense(fault));
+        let gap_ns = self.last_tick_ns.replace(now_ns).map_or(0, |last_ns| now_ns.saturating_sub(last_ns));
+        if gap_ns > self.overrun_ns {
+            self.details.gap_ns = gap_ns;
+            found.causes = found.causes.with(Cause::LoopOverrun);
         }
-        match self.blocking_joint(snapshot) {
-            Some(joint) => Judged::Hold(HoldReason::Blocked { joint }),
-            None => wish,
+        if self.anchored {
+            if let Some(joint) = if sound && !stopped { self.blocking_joint(snapshot) } else { None } {
+                self.details.joint = joint;
+                found.causes = found.causes.with(Cause::Blocked);
+            }
+        } else {
+            found.causes = found.causes.with_if(!self.warm, Cause::ModelCold);
+            if let Some(apart) = self.start_apart(snapshot, &found.wish) {
+                self.details.apart = apart;
+                found.causes = found.causes.with(Cause::PoseApart);
+            }
+        }
+        found
+    }
+
+    /// The joint whose first action is furthest from where it is, and how far, mrad; if that is too far.
+    fn start_apart(&self, snapshot: &Snapshot, wish: &Wish) -> Option<(u8, u32)> {
+        let (Wish::Execute, Some(body)) = (wish, snapshot.body) else { return None };
+        let first = self.player.first()?;
+        let apart = first.iter().zip(body.q.iter()).map(|(first, q)| (first - q).abs());
+        let (joint, apart_rad) = largest(apart);
+        (apart_rad > self.start_pose_rad).then_some((joint, (apart_rad * 1e3) as u32))
+    }
+
+    /// What the failsafe's action makes of the mode. Takes the measured state as the start of motion where motion, or
+    /// a hold that keeps the arm's place, begins.
+    fn mode_of(&mut self, now_ns: u64, standing: Standing, findings: &Findings, snapshot: &Snapshot) -> Mode {
+        let reason = match (standing.action, standing.cause, &findings.wish) {
+            (Action::ControlledStop | Action::TorqueOffRequest, cause, _) => {
+                self.player.forget(now_ns);
+                return Mode::Stopped(StopCause::of(cause.unwrap_or(Cause::Shutdown)));
+            }
+            (Action::Hold | Action::Retract, Some(cause), wish) => self.details.reason(cause, wish),
+            (_, _, Wish::Hold(reason)) => *reason,
+            (_, _, Wish::Follow(..) | Wish::Execute) => {
+                self.anchor(snapshot.body);
+                return Mode::Active;
+            }
+        };
+        match (self.anchored, waits(reason)) {
+            (false, Some(reason)) => Mode::Waiting(reason),
+            (true, _) | (false, None) => {
+                self.anchor(snapshot.body);
+                Mode::Holding(reason)
+            }
         }
     }
 
+    /// The tick's motion; the capture time of the observation behind it.
+    fn act(
+        &mut self,
+        now_ns: u64,
+        snapshot: &Snapshot,
+        standing: Standing,
+        findings: &Findings,
+        may_move: bool,
+    ) -> Option<u64> {
+        if standing.cause != Some(Cause::PadForce) {
+            self.retreat = None;
+        }
+        match (self.mode, &findings.wish) {
+            (Mode::Active, Wish::Follow(target, observation_ns)) => {
+                self.follow(target, standing.action);
+                return Some(*observation_ns);
+            }
+            (Mode::Active, Wish::Execute) => return self.execute(now_ns, standing.action),
+            (Mode::Active, Wish::Hold(_)) | (Mode::Waiting(_) | Mode::Holding(_) | Mode::Stopped(_), _) => {}
+        }
+        self.pause();
+        self.opens = false;
+        match (standing.action, standing.cause, snapshot.body) {
+            (Action::Retract, Some(Cause::Blocked), Some(body)) if may_move => self.motion.yield_to(&body.q),
+            (Action::Retract, Some(Cause::PadForce), _)
+                if may_move && findings.causes.contains(Cause::PadForce) =>
+            {
+                self.back_off();
+            }
+            _ => self.motion.brake(),
+        }
+        None
+    }
+
     /// Whether a chunk is there to be executed, and why not.
-    fn chunk_wish(&self, now_ns: u64, intent: Intent<'_>) -> Judged {
+    fn chunk_wish(&self, now_ns: u64, intent: Intent<'_>) -> Wish {
         match (self.player.readiness(now_ns), intent) {
-            (Readiness::Ready, _) if self.player.running() || self.motion.at_rest() => Judged::Execute,
-            (Readiness::Ready, _) => Judged::Hold(HoldReason::Settling),
-            (_, Intent::Refused(rule)) => Judged::Hold(HoldReason::Refused(rule)),
-            (_, Intent::Failed) => Judged::Hold(HoldReason::PolicyFailed),
-            (Readiness::Expired { age_ns }, _) => Judged::Hold(HoldReason::Expired { age_ns }),
-            (Readiness::Dry, _) => Judged::Hold(HoldReason::RanDry),
-            (Readiness::Nothing, _) => Judged::Hold(HoldReason::NoDecision),
+            (Readiness::Ready, _) if self.player.running() || self.motion.at_rest() => Wish::Execute,
+            (Readiness::Ready, _) => Wish::Hold(HoldReason::Settling),
+            (_, Intent::Refused(rule)) => Wish::Hold(HoldReason::Refused(rule)),
+            (_, Intent::Failed) => Wish::Hold(HoldReason::PolicyFailed),
+            (Readiness::Expired { age_ns }, _) => Wish::Hold(HoldReason::Expired { age_ns }),
+            (Readiness::Dry, _) => Wish::Hold(HoldReason::RanDry),
+            (Readiness::Nothing, _) => Wish::Hold(HoldReason::NoDecision),
         }
     }
 
     /// What the decision asks for, if it may still be followed.
-    fn wish(&mut self, now_ns: u64, decision: &Decision) -> Judged {
+    fn wish(&mut self, now_ns: u64, decision: &Decision) -> Wish {
         let age_ns = now_ns.saturating_sub(decision.observation_ns);
         if age_ns > self.decision_max_age_ns {
             self.infeasible_since_ns = None;
-            return Judged::Hold(HoldReason::Expired { age_ns });
+            return Wish::Hold(HoldReason::Expired { age_ns });
         }
         match &decision.verdict {
             Verdict::Infeasible(reason) => {
                 let since_ns = *self.infeasible_since_ns.get_or_insert(now_ns);
                 let confirmed = now_ns.saturating_sub(since_ns) >= self.infeasible_confirm_ns;
-                Judged::Hold(HoldReason::Infeasible { reason: *reason, confirmed })
+                Wish::Hold(HoldReason::Infeasible { reason: *reason, confirmed })
             }
             Verdict::Act { target, .. } => {
                 self.infeasible_since_ns = None;
@@ -317,9 +458,9 @@ impl Reflex {
                     && target.gripper_width_m.is_finite()
                     && target.gripper_force_n.is_finite();
                 if finite {
-                    Judged::Follow(*target, decision.observation_ns)
+                    Wish::Follow(*target, decision.observation_ns)
                 } else {
-                    Judged::Hold(HoldReason::Refused(Rule::NonFinite))
+                    Wish::Hold(HoldReason::Refused(Rule::NonFinite))
                 }
             }
         }
@@ -327,17 +468,13 @@ impl Reflex {
 
     /// The joint that lags furthest behind its command, if that is too far.
     fn blocking_joint(&mut self, snapshot: &Snapshot) -> Option<u8> {
-        let (true, Some(body)) = (self.anchored, snapshot.body) else {
-            self.blocked = false;
-            return None;
-        };
+        let body = snapshot.body?;
         // Once blocked, the command must come back half way before motion goes on.
         let limit_rad = self.tracking_error_rad * if self.blocked { 0.5 } else { 1.0 };
         let errors = self.motion.q().iter().zip(body.q.iter()).map(|(q, measured)| (q - measured).abs());
-        let (joint, error_rad) =
-            errors.enumerate().fold((0, 0.0_f64), |worst, next| if next.1 > worst.1 { next } else { worst });
+        let (joint, error_rad) = largest(errors);
         self.blocked = error_rad > limit_rad;
-        self.blocked.then_some(joint as u8)
+        self.blocked.then_some(joint)
     }
 
     /// Takes the measured state as the start of motion, once.
@@ -350,7 +487,21 @@ impl Reflex {
         self.gripper_force_n = 0.0;
         self.set_point = None;
         self.ramp = RAMP_FLOOR;
+        self.blocked = false;
         self.anchored = true;
+    }
+
+    /// Takes up an arm that had been out of sight, where it is now. What it held it goes on holding.
+    fn begin_anew(&mut self, again: Again) {
+        if !self.anchored {
+            return;
+        }
+        let held = (self.gripper_width_m, self.gripper_force_n);
+        self.anchored = false;
+        self.anchor(Some(again.body));
+        if again.same_grip {
+            (self.gripper_width_m, self.gripper_force_n) = held;
+        }
     }
 
     fn pause(&mut self) {
@@ -359,20 +510,33 @@ impl Reflex {
         self.set_point = None;
     }
 
-    fn follow(&mut self, target: &ToolTarget, snapshot: &Snapshot) {
+    fn follow(&mut self, target: &ToolTarget, action: Action) {
         let tool = self.motion.base_from_tool();
         let set_point = self.smooth(target, &tool);
         self.set_point = Some(set_point);
         let wanted = base_from_tool(set_point.position_m, set_point.yaw_rad);
-        let near = self.within_reach_of_ramp(&tool, &wanted);
+        let near = self.within_reach_of_ramp(&tool, &wanted, self.ramp);
         self.motion.move_to(&near);
-        self.ramp =
+        let quicker =
             if self.soft_start_s > 0.0 { (self.ramp + self.dt_s / self.soft_start_s).min(1.0) } else { 1.0 };
-        self.grip(target.gripper_width_m, target.gripper_force_n, &snapshot.pad_normal_n);
+        let cap = self.share(action);
+        self.ramp =
+            if self.ramp > cap { (self.ramp - self.dt_s / RAMP_DOWN_S).max(cap) } else { quicker.min(cap) };
+        self.grip(target.gripper_width_m, target.gripper_force_n);
+    }
+
+    /// Share of the speed that an action leaves.
+    fn share(&self, action: Action) -> f64 {
+        match action {
+            Action::None | Action::Warn => 1.0,
+            Action::Slow => self.slow_share,
+            Action::Hold | Action::Retract | Action::ControlledStop | Action::TorqueOffRequest => 0.0,
+        }
     }
 
     /// One tick of the chunk in force; the capture time of the observation behind it.
-    fn execute(&mut self, now_ns: u64, snapshot: &Snapshot) -> Option<u64> {
+    fn execute(&mut self, now_ns: u64, action: Action) -> Option<u64> {
+        self.player.limit_pace(self.share(action));
         if !self.player.running() {
             self.player.begin(now_ns, self.motion.q(), self.gripper_width_m);
         }
@@ -383,12 +547,25 @@ impl Reflex {
         self.motion.move_joints(&sample.q);
         self.wanted = Some(sample.q);
         self.set_point = None;
-        self.grip(sample.gripper_width_m, self.chunk_force_n, &snapshot.pad_normal_n);
+        self.grip(sample.gripper_width_m, self.chunk_force_n);
         let errors = sample.q.iter().zip(self.motion.q().iter()).map(|(wanted, q)| (wanted - q).abs());
         if errors.fold(0.0, f64::max) > ASTRAY_RAD {
             self.player.interrupt();
         }
         Some(sample.observation_ns)
+    }
+
+    /// One tick away from what presses on a pad: the fingers open and hold less, and the arm goes back the way that
+    /// the gripper points, a little.
+    fn back_off(&mut self) {
+        self.gripper_width_m = (self.gripper_width_m + self.gripper_step_m).min(self.width_max_m);
+        self.gripper_force_n *= LET_GO;
+        self.opens = true;
+        let tool = self.motion.base_from_tool();
+        let back = Translation3::new(0.0, 0.0, -self.retract_m);
+        let retreat = *self.retreat.get_or_insert(tool * back);
+        let near = self.within_reach_of_ramp(&tool, &retreat, RETREAT_SHARE);
+        self.motion.move_to(&near);
     }
 
     /// The target, clamped to the workspace, turned the short way round, and low-pass filtered.
@@ -412,12 +589,17 @@ impl Reflex {
     }
 
     /// A pose on the way to `wanted`, so near that the tracker goes no faster than the ramp allows.
-    fn within_reach_of_ramp(&self, tool: &Isometry3<f64>, wanted: &Isometry3<f64>) -> Isometry3<f64> {
-        if self.ramp >= 1.0 {
+    fn within_reach_of_ramp(
+        &self,
+        tool: &Isometry3<f64>,
+        wanted: &Isometry3<f64>,
+        ramp: f64,
+    ) -> Isometry3<f64> {
+        if ramp >= 1.0 {
             return *wanted;
         }
         let (braking_m_s2, braking_rad_s2) = self.motion.braking();
-        let lead = |speed: f64, braking: f64| (self.ramp * speed).powi(2) / (2.0 * braking);
+        let lead = |speed: f64, braking: f64| (ramp * speed).powi(2) / (2.0 * braking);
         let (lead_m, lead_rad) =
             (lead(self.tool_speed_m_s, braking_m_s2), lead(self.tool_turn_rad_s, braking_rad_s2));
         let way = wanted.translation.vector - tool.translation.vector;
@@ -430,25 +612,43 @@ impl Reflex {
         )
     }
 
-    /// Opening and force at their limits' pace; a pad that feels too much stops the closing.
-    fn grip(&mut self, width_m: f64, force_n: f64, pad_normal_n: &[f64; MAX_PADS]) {
+    /// Opening and force, at the limits' pace.
+    fn grip(&mut self, width_m: f64, force_n: f64) {
         let wanted_m = width_m.clamp(0.0, self.width_max_m);
         let change_m = (wanted_m - self.gripper_width_m).clamp(-self.gripper_step_m, self.gripper_step_m);
-        let pressed = pad_normal_n.iter().any(|normal_n| *normal_n > self.pad_force_n);
-        if !(pressed && change_m < 0.0) {
-            self.gripper_width_m += change_m;
-        }
+        self.opens = change_m > 0.0;
+        self.gripper_width_m += change_m;
         self.gripper_force_n = force_n.clamp(0.0, self.force_max_n);
     }
 }
 
-enum Judged {
-    /// A target, and the capture time of the observation behind it.
-    Follow(ToolTarget, u64),
-    /// The chunk in force.
-    Execute,
-    Hold(HoldReason),
-    Stop(crate::modes::StopCause),
+/// The index of the largest value, and the value; 0 of none.
+fn largest(values: impl Iterator<Item = f64>) -> (u8, f64) {
+    let (index, value) =
+        values.enumerate().fold((0, 0.0_f64), |worst, next| if next.1 > worst.1 { next } else { worst });
+    (index as u8, value)
+}
+
+/// Why an arm that has not moved yet waits; none where it takes its place all the same, and holds.
+fn waits(reason: HoldReason) -> Option<WaitReason> {
+    match reason {
+        HoldReason::Sense(fault) => Some(WaitReason::Sense(fault)),
+        HoldReason::NotEnabled => Some(WaitReason::NotEnabled),
+        HoldReason::NoDecision => Some(WaitReason::NoDecision),
+        HoldReason::Calibration(reason) => Some(WaitReason::Calibration(reason)),
+        HoldReason::ModelCold => Some(WaitReason::ModelCold),
+        HoldReason::PoseApart { joint, apart_mrad } => Some(WaitReason::PoseApart { joint, apart_mrad }),
+        HoldReason::ClockJump { which } => Some(WaitReason::ClockJump { which }),
+        HoldReason::Overrun { gap_ns } => Some(WaitReason::Overrun { gap_ns }),
+        HoldReason::Expired { .. }
+        | HoldReason::Refused(_)
+        | HoldReason::PolicyFailed
+        | HoldReason::RanDry
+        | HoldReason::Settling
+        | HoldReason::Infeasible { .. }
+        | HoldReason::Blocked { .. }
+        | HoldReason::PadForce { .. } => None,
+    }
 }
 
 /// Turn of a tool about the vertical, rad, in the grammar's convention (0: fingers open along y).

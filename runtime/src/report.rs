@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::audit::AuditCounts;
 use crate::chunk::{Late, PlayStats};
 use crate::cost::CostReport;
+use crate::failsafe::FailsafeReport;
 use crate::ledger::{LatencySummary, Ledger};
 use crate::modes::Rule;
 use crate::outcome::{Outcome, OutcomeWatch, TimelineEntry};
 use crate::recorder::RecorderReport;
+use crate::rt::RealtimeReport;
 use crate::senses::TopicStats;
+use crate::stages::StageReport;
 
 /// Counters of one topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,9 @@ pub struct TopicReport {
     pub reordered: u64,
     /// Messages refused by their content: stamp, shape, names, NaN, range.
     pub refused: u64,
+    /// What the sense itself counted, by name: why messages were refused, clock jumps, times gone stale. What never
+    /// happened is absent.
+    pub counts: BTreeMap<String, u64>,
 }
 
 impl TopicReport {
@@ -48,6 +54,13 @@ impl TopicReport {
             duplicates: stats.link.duplicates,
             reordered: stats.link.reordered,
             refused: stats.sense.refused(),
+            counts: stats
+                .sense
+                .named()
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
         }
     }
 }
@@ -167,8 +180,14 @@ pub struct Report {
     pub limited_ticks: u64,
     /// From the oldest camera frame of an observation to the first command that followed from it.
     pub observation_to_command: LatencySummary,
+    /// Where that time went, for the same commands; empty in lockstep.
+    pub latency_split: Vec<StageReport>,
     /// Age of the observation behind each command.
     pub action_age: LatencySummary,
+    /// Age of the newest observation in each tick, followed or not.
+    pub observation_age: LatencySummary,
+    /// From each command until the link had taken it; nothing in lockstep.
+    pub publish: LatencySummary,
     /// The policy's own time.
     pub model: LatencySummary,
     /// How late the reflex woke.
@@ -185,8 +204,12 @@ pub struct Report {
     pub modes: BTreeMap<String, u64>,
     /// Stops latched.
     pub stops: u64,
+    /// What the failsafe did.
+    pub failsafe: FailsafeReport,
     /// Counters by topic.
     pub topics: Vec<TopicReport>,
+    /// What was asked of the system for the reflex and given, and whether it stood still.
+    pub realtime: RealtimeReport,
     /// Ledger records lost.
     pub records_lost: u64,
     /// The recording, if there was one.
@@ -228,7 +251,10 @@ impl Report {
             commands: ledger.commands,
             limited_ticks: ledger.limited,
             observation_to_command: ledger.observation_to_command.summary(),
+            latency_split: ledger.stages.summaries().filter(|stage| stage.latency.count > 0).collect(),
             action_age: ledger.action_age.summary(),
+            observation_age: ledger.observation_age.summary(),
+            publish: ledger.publish.summary(),
             model: ledger.model.summary(),
             wake_lateness: ledger.lateness.summary(),
             tick_execution: ledger.execution.summary(),
@@ -293,16 +319,42 @@ impl Report {
         for (name, latency) in [
             ("observation→cmd", &self.observation_to_command),
             ("action age", &self.action_age),
+            ("observation age", &self.observation_age),
             ("model", &self.model),
             ("wake lateness", &self.wake_lateness),
             ("tick execution", &self.tick_execution),
         ] {
             writeln!(
                 out,
-                "{name:<17} p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+                "{name:<17} p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms",
                 latency.p50_us / 1e3,
                 latency.p99_us / 1e3,
+                latency.p999_us / 1e3,
                 latency.max_us / 1e3
+            )?;
+        }
+        if !self.latency_split.is_empty() {
+            let parts: Vec<String> = self
+                .latency_split
+                .iter()
+                .map(|StageReport { stage, latency }| {
+                    format!("{} {:.2}/{:.2}", stage.key(), latency.p50_us / 1e3, latency.p99_us / 1e3)
+                })
+                .collect();
+            writeln!(out, "its parts         {} ms (p50/p99)", parts.join(", "))?;
+        }
+        for grant in self.realtime.grants.iter().filter(|grant| grant.asked.is_some()) {
+            writeln!(out, "real time         {grant}")?;
+        }
+        if let Some(used) = &self.realtime.thread {
+            writeln!(
+                out,
+                "reflex's thread   waited {} times, preempted {} times, {} page faults ({} from disk), {} stalls",
+                used.waits,
+                used.preempted,
+                used.minor_faults + used.major_faults,
+                used.major_faults,
+                self.realtime.stalls
             )?;
         }
         let refused: u64 = self.audit.refused.values().sum();
@@ -333,6 +385,16 @@ impl Report {
         }
         let modes: Vec<String> = self.modes.iter().map(|(mode, count)| format!("{mode} {count}")).collect();
         writeln!(out, "modes (ticks)     {}; {} stops", modes.join(", "), self.stops)?;
+        let failsafe = &self.failsafe;
+        writeln!(
+            out,
+            "failsafe (ticks)  {:?}; decided by {:?}; {} slips, pads pressed for {} ticks, stops promised within {:.0} ms",
+            failsafe.actions,
+            failsafe.causes,
+            failsafe.slips,
+            failsafe.pressed_ticks,
+            failsafe.promised_stop_ms
+        )?;
         let steps: Vec<String> = self
             .timeline
             .iter()
@@ -354,6 +416,15 @@ impl Report {
                 topic.duplicates,
                 topic.reordered
             )?;
+            let odd: Vec<String> = topic
+                .counts
+                .iter()
+                .filter(|(name, _)| *name != "accepted")
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            if !odd.is_empty() {
+                writeln!(out, "  {:<24} {}", "", odd.join(", "))?;
+            }
         }
         if let Some(recorder) = &self.recorder {
             if !recorder.path.is_empty() {

@@ -15,6 +15,7 @@ use reflexarc_vla_model::policy::{Policy, PolicyError};
 
 use crate::config::{Config, ConfigError};
 use crate::cost::{CostReport, Energy, Usage};
+use crate::failsafe::{Failsafe, FailsafeReport, Promise, ResetRefused};
 use crate::health::server::ServeError;
 use crate::health::{Health, Vitals, Watcher};
 use crate::journal::JournalEnds;
@@ -26,7 +27,6 @@ use crate::progress::Progress;
 use crate::recorder::{RecordError, RecorderReport, Recording, RunInfo};
 use crate::reflex::Command;
 use crate::report::{ChunkReport, Report, TopicReport};
-use crate::safety::ResetRefused;
 use crate::senses::{Senses, Snapshot};
 use crate::spine::{CommandWriter, Spine};
 
@@ -68,6 +68,12 @@ pub enum RuntimeError {
     /// The recording could not be started.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Real time was required, and the system refused some of it.
+    #[error("realtime.require_realtime = true, and this was refused: {refused}")]
+    RealtimeRefused {
+        /// Each refusal: what, why, and what to change.
+        refused: String,
+    },
     /// The metrics page could not be served.
     #[error(transparent)]
     Metrics(#[from] ServeError),
@@ -186,7 +192,7 @@ impl Runtime {
         let thought = self.thought.as_ref().map(|(number, thought)| (*number, thought));
         let command = self.spine.act(now_ns, &self.snapshot, thought);
         self.writer.write(&command);
-        let record = tick_record(&command);
+        let record = tick_record(&command, &self.snapshot);
         self.ledger.tick(&record);
         self.watch.mode(command.mode);
         self.tick += 1;
@@ -250,7 +256,19 @@ impl Runtime {
         self.mind.instruct(instruction)
     }
 
-    /// Latches a stop.
+    /// The failsafe: state, table, last transitions.
+    #[must_use]
+    pub fn failsafe(&self) -> &Failsafe {
+        self.spine.failsafe()
+    }
+
+    /// How long a stop may take from the tick that names it.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        self.spine.promise()
+    }
+
+    /// Orders a stop; the next tick latches it.
     pub fn stop(&mut self, cause: StopCause) {
         self.spine.stop(cause);
     }
@@ -273,7 +291,9 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::Policy`] if it does not run with the configured senses.
     pub fn warm_up(&mut self) -> Result<(), RuntimeError> {
-        Ok(self.mind.warm_up(self.dof)?)
+        self.mind.warm_up(self.dof)?;
+        self.spine.warm();
+        Ok(())
     }
 
     /// Ends a lockstep run's recording; `None` where nothing is recorded.
@@ -320,6 +340,7 @@ impl Runtime {
             policy: self.mind.policy_name().to_owned(),
             commands_dropped: self.writer.unsent(),
             stops: self.spine.stops().0,
+            failsafe: FailsafeReport::new(&self.ledger.failsafe, &self.spine),
             chunks: ChunkReport::new(&self.spine.play_stats(), &self.ledger.audit),
             topics: names
                 .iter()
@@ -333,7 +354,7 @@ impl Runtime {
 }
 
 /// The books' entry for a tick; times of waking and working are for the caller to add.
-pub(crate) fn tick_record(command: &Command) -> TickRecord {
+pub(crate) fn tick_record(command: &Command, snapshot: &Snapshot) -> TickRecord {
     let age_ns = command.observation_ns.map(|at_ns| command.stamp_ns.saturating_sub(at_ns));
     TickRecord {
         now_ns: command.stamp_ns,
@@ -342,8 +363,11 @@ pub(crate) fn tick_record(command: &Command) -> TickRecord {
         skipped: 0,
         mode: command.mode,
         action_age_ns: age_ns,
+        observation_age_ns: snapshot.observation_age_ns(),
         observation_to_command_ns: age_ns.filter(|_| command.first),
         commanded: command.joints.is_some(),
         limited: command.acted.any(),
+        failsafe: command.failsafe,
+        transition: command.transition,
     }
 }

@@ -1,11 +1,13 @@
-//! Who may let the robot move: the latched stop and the enable signal.
+//! The signals of people: `estop`, `enable`, `override`, each a dead-man.
 //!
-//! A pure function of time and of the signals received. A stop latches within the tick that sees
-//! its cause. Leaving it takes three things in this order: the cause is gone, someone says reset,
-//! and then an `enable` = true that came after the reset. This is a software stop and not a
-//! safety function: wire a hardware emergency stop as well.
+//! They say what is asked for *now*. What follows from it, and what stays latched, is the failsafe's
+//! ([`crate::failsafe`]). A dead-man acts by silence: an `enable` runs out, an `override` runs out, and an `estop`
+//! topic that has a timeout and falls silent is a stop.
+//!
+//! This is a software stop and not a safety function: wire a hardware emergency stop as well.
 
-use crate::config::SafetyConfig;
+use crate::config::Config;
+use crate::failsafe::{Cause, CauseSet};
 use crate::modes::StopCause;
 
 /// What the signals allow at this moment.
@@ -13,57 +15,58 @@ use crate::modes::StopCause;
 pub enum Gate {
     /// Motion is allowed.
     Open,
-    /// Motion needs an `enable` first; nothing is latched.
+    /// Motion needs an `enable` first.
     NotEnabled,
-    /// Stopped until reset.
+    /// Someone, or silence, orders a stop.
     Stop(StopCause),
 }
 
-/// Why a reset was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResetRefused {
-    /// There is nothing to reset.
-    #[error("nothing is latched")]
-    NotStopped,
-    /// The cause is still there.
-    #[error("cannot reset while the cause lasts: {cause}")]
-    CauseLasts {
-        /// The latched cause.
-        cause: StopCause,
-    },
+impl Gate {
+    /// The causes that it means.
+    #[must_use]
+    pub fn causes(self) -> CauseSet {
+        match self {
+            Self::Open => CauseSet::EMPTY,
+            Self::NotEnabled => CauseSet::EMPTY.with(Cause::NotEnabled),
+            Self::Stop(cause) => CauseSet::EMPTY.with(cause.cause()),
+        }
+    }
 }
 
-/// The state of the stop and enable signals.
+/// The state of the signals.
 #[derive(Clone, Debug)]
 pub struct Safety {
     require_enable: bool,
     enable_timeout_ns: u64,
     estop_timeout_ns: u64,
-    latched: Option<StopCause>,
-    /// Set by a reset: whatever the configuration says, one fresh enable is needed.
-    needs_fresh_enable: bool,
+    override_timeout_ns: u64,
     estop_pressed: bool,
+    /// A stop since the last look, however short.
+    struck: bool,
     estop_heard_ns: Option<u64>,
     started_ns: Option<u64>,
     enabled_ns: Option<u64>,
-    stops: u64,
+    overridden_ns: Option<u64>,
+    ending: bool,
 }
 
 impl Safety {
-    /// Nothing latched, nothing enabled.
+    /// Nothing pressed, nothing enabled.
     #[must_use]
-    pub fn new(config: &SafetyConfig) -> Self {
+    pub fn new(config: &Config) -> Self {
+        let ns = |ms: u64| ms.saturating_mul(1_000_000);
         Self {
-            require_enable: config.require_enable,
-            enable_timeout_ns: config.enable_timeout_ms.saturating_mul(1_000_000),
-            estop_timeout_ns: config.estop_timeout_ms.saturating_mul(1_000_000),
-            latched: None,
-            needs_fresh_enable: false,
+            require_enable: config.safety.require_enable,
+            enable_timeout_ns: ns(config.safety.enable_timeout_ms),
+            estop_timeout_ns: ns(config.safety.estop_timeout_ms),
+            override_timeout_ns: ns(config.failsafe.override_timeout_ms),
             estop_pressed: false,
+            struck: false,
             estop_heard_ns: None,
             started_ns: None,
             enabled_ns: None,
-            stops: 0,
+            overridden_ns: None,
+            ending: false,
         }
     }
 
@@ -71,76 +74,58 @@ impl Safety {
     pub fn on_estop(&mut self, pressed: bool, now_ns: u64) {
         self.estop_heard_ns = Some(now_ns);
         self.estop_pressed = pressed;
-        if pressed {
-            self.stop(StopCause::EmergencyStop);
-        }
+        self.struck |= pressed;
     }
 
-    /// Takes one message of the `enable` topic. While stopped it counts for nothing.
+    /// A stop that lasts for one look: one that was lost, or asked for by the program.
+    pub fn strike(&mut self) {
+        self.struck = true;
+    }
+
+    /// Takes one message of the `enable` topic.
     pub fn on_enable(&mut self, enabled: bool, now_ns: u64) {
-        if self.latched.is_some() {
-            return;
-        }
         self.enabled_ns = enabled.then_some(now_ns);
-        if enabled {
-            self.needs_fresh_enable = false;
-        }
     }
 
-    /// Latches a stop. The first cause stays, except that an emergency stop overrides any other.
-    pub fn stop(&mut self, cause: StopCause) {
-        match self.latched {
-            None => {
-                self.stops += 1;
-                self.latched = Some(cause);
-            }
-            Some(_) if cause == StopCause::EmergencyStop => self.latched = Some(cause),
-            Some(_) => {}
-        }
-        self.enabled_ns = None;
+    /// Takes one message of the `override` topic.
+    pub fn on_override(&mut self, overridden: bool, now_ns: u64) {
+        self.overridden_ns = overridden.then_some(now_ns);
     }
 
-    /// Unlatches the stop; a fresh enable is needed afterwards.
-    ///
-    /// # Errors
-    /// [`ResetRefused`] if nothing is latched or the cause lasts. A shutdown cannot be reset.
-    pub fn reset(&mut self, now_ns: u64) -> Result<(), ResetRefused> {
-        let cause = self.latched.ok_or(ResetRefused::NotStopped)?;
-        let lasts = match cause {
-            StopCause::EmergencyStop => self.estop_pressed,
-            StopCause::EmergencyStopSilent => self.estop_silent(now_ns),
-            StopCause::Shutdown => true,
-        };
-        if lasts {
-            return Err(ResetRefused::CauseLasts { cause });
-        }
-        self.latched = None;
-        self.needs_fresh_enable = true;
-        self.enabled_ns = None;
-        Ok(())
+    /// The program ends; this is never taken back.
+    pub fn end(&mut self) {
+        self.ending = true;
     }
 
-    /// What is allowed now; latches a stop if `estop` has gone silent. Once per tick.
+    /// What is allowed at `now_ns`. Once per tick: a short stop is seen once.
     pub fn gate(&mut self, now_ns: u64) -> Gate {
         self.started_ns.get_or_insert(now_ns);
-        if self.latched.is_none() && self.estop_silent(now_ns) {
-            self.stop(StopCause::EmergencyStopSilent);
+        let gate = self.look(now_ns);
+        self.struck = false;
+        gate
+    }
+
+    /// The same between two ticks, without taking note.
+    #[must_use]
+    pub fn look(&self, now_ns: u64) -> Gate {
+        if self.struck || self.estop_pressed {
+            return Gate::Stop(StopCause::EmergencyStop);
         }
-        if let Some(cause) = self.latched {
-            return Gate::Stop(cause);
+        if self.estop_silent(now_ns) {
+            return Gate::Stop(StopCause::EmergencyStopSilent);
         }
-        let enabled = match self.enabled_ns {
-            Some(at_ns) if self.require_enable => now_ns.saturating_sub(at_ns) <= self.enable_timeout_ns,
-            Some(_) => true,
-            None => !self.require_enable && !self.needs_fresh_enable,
-        };
+        if self.ending {
+            return Gate::Stop(StopCause::Shutdown);
+        }
+        let enabled = !self.require_enable
+            || self.enabled_ns.is_some_and(|at_ns| now_ns.saturating_sub(at_ns) <= self.enable_timeout_ns);
         if enabled { Gate::Open } else { Gate::NotEnabled }
     }
 
-    /// How often a stop was latched.
+    /// Whether an operator overrides what may be overridden.
     #[must_use]
-    pub fn stops(&self) -> u64 {
-        self.stops
+    pub fn overridden(&self, now_ns: u64) -> bool {
+        self.overridden_ns.is_some_and(|at_ns| now_ns.saturating_sub(at_ns) <= self.override_timeout_ns)
     }
 
     fn estop_silent(&self, now_ns: u64) -> bool {
@@ -150,33 +135,15 @@ impl Safety {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+    use crate::config::SafetyConfig;
 
     const MS: u64 = 1_000_000;
 
     fn safety(require_enable: bool, estop_timeout_ms: u64) -> Safety {
-        Safety::new(&SafetyConfig { require_enable, estop_timeout_ms, ..SafetyConfig::default() })
-    }
-
-    #[test]
-    fn a_stop_needs_release_then_reset_then_a_fresh_enable() {
-        let mut safety = safety(false, 0);
-        assert_eq!(safety.gate(0), Gate::Open);
-        safety.on_estop(true, MS);
-        assert_eq!(safety.gate(MS), Gate::Stop(StopCause::EmergencyStop));
-        safety.on_enable(true, 2 * MS);
-        assert!(matches!(safety.reset(2 * MS), Err(ResetRefused::CauseLasts { .. })));
-        safety.on_estop(false, 3 * MS);
-        assert_eq!(safety.gate(3 * MS), Gate::Stop(StopCause::EmergencyStop));
-        safety.reset(4 * MS).unwrap();
-        // The enable from before the reset does not count.
-        assert_eq!(safety.gate(4 * MS), Gate::NotEnabled);
-        safety.on_enable(true, 5 * MS);
-        assert_eq!(safety.gate(5 * MS), Gate::Open);
-        assert_eq!(safety.reset(5 * MS), Err(ResetRefused::NotStopped));
-        assert_eq!(safety.stops(), 1);
+        let safety = SafetyConfig { require_enable, estop_timeout_ms, ..SafetyConfig::default() };
+        Safety::new(&Config { safety, ..Config::default() })
     }
 
     #[test]
@@ -192,23 +159,42 @@ mod tests {
     }
 
     #[test]
-    fn silence_on_the_stop_topic_latches() {
+    fn silence_on_the_stop_topic_is_a_stop_where_it_has_a_timeout() {
+        let mut patient = safety(false, 0);
+        assert_eq!(patient.gate(1_000_000 * MS), Gate::Open);
         let mut safety = safety(false, 200);
         assert_eq!(safety.gate(1_000 * MS), Gate::Open);
         assert_eq!(safety.gate(1_200 * MS), Gate::Open);
         assert_eq!(safety.gate(1_201 * MS), Gate::Stop(StopCause::EmergencyStopSilent));
-        assert!(safety.reset(1_300 * MS).is_err());
         safety.on_estop(false, 1_400 * MS);
-        safety.reset(1_401 * MS).unwrap();
-        safety.on_enable(true, 1_402 * MS);
-        assert_eq!(safety.gate(1_402 * MS), Gate::Open);
+        assert_eq!(safety.gate(1_600 * MS), Gate::Open);
+        safety.on_estop(true, 1_601 * MS);
+        assert_eq!(safety.gate(1_601 * MS), Gate::Stop(StopCause::EmergencyStop));
     }
 
     #[test]
-    fn a_shutdown_cannot_be_reset() {
+    fn a_short_stop_is_seen_once() {
         let mut safety = safety(false, 0);
-        safety.stop(StopCause::Shutdown);
-        assert!(safety.reset(0).is_err());
+        safety.on_estop(true, MS);
+        safety.on_estop(false, MS);
+        assert_eq!(safety.gate(MS), Gate::Stop(StopCause::EmergencyStop));
+        assert_eq!(safety.gate(2 * MS), Gate::Open);
+    }
+
+    #[test]
+    fn an_override_is_a_dead_man_too() {
+        let mut safety = safety(false, 0);
+        assert!(!safety.overridden(0));
+        safety.on_override(true, 0);
+        assert!(safety.overridden(500 * MS) && !safety.overridden(501 * MS));
+    }
+
+    #[test]
+    fn an_end_is_never_taken_back() {
+        let mut safety = safety(false, 0);
+        safety.end();
+        safety.on_enable(true, 0);
+        assert_eq!(safety.gate(0), Gate::Stop(StopCause::Shutdown));
         safety.on_estop(true, 0);
         assert_eq!(safety.gate(0), Gate::Stop(StopCause::EmergencyStop));
     }

@@ -2,18 +2,20 @@
 //! carry its commands. It belongs to one thread; time comes in as an argument.
 
 use reflexarc_drivers::msg::{BoolMsg, Duration, Header, JointTrajectory, JointTrajectoryPoint};
-use reflexarc_drivers::topic::{Qos, Topic, Topics};
+use reflexarc_drivers::topic::{Topic, Topics};
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
 use reflexarc_kinematics::Chain;
 
 use crate::chunk::PlayStats;
 use crate::config::Config;
+use crate::failsafe::{Action, Failsafe, Promise, ResetRefused};
 use crate::journal::{Call, Calls, Inputs, Leaver, Tick};
 use crate::mind::Thought;
 use crate::modes::{Mode, StopCause};
 use crate::reflex::{Command, Intent, Reflex};
-use crate::safety::{ResetRefused, Safety};
+use crate::safety::Safety;
 use crate::senses::{MAX_SENSES, Senses, Snapshot, TopicStats};
+use crate::touch::TouchCounts;
 
 /// Events waiting at most; the tick empties the queues, so that they never fill in practice.
 const EVENTS: usize = 64;
@@ -26,7 +28,8 @@ pub struct Spine {
     estop: QueueSubscription<BoolMsg>,
     enable: QueueSubscription<BoolMsg>,
     reset: QueueSubscription<BoolMsg>,
-    estops_lost: u64,
+    operator_override: QueueSubscription<BoolMsg>,
+    events_lost: u64,
     resets_refused: u64,
     inputs: Inputs,
     /// What was called since the last tick.
@@ -37,11 +40,7 @@ pub struct Spine {
 /// The topic `reset`: true unlatches a stop whose cause is gone.
 #[must_use]
 pub fn reset_topic(topics: &Topics) -> Topic<BoolMsg> {
-    let name = match topics.namespace() {
-        "" => "reset".to_owned(),
-        namespace => format!("{namespace}/reset"),
-    };
-    Topic::new(&name).with_qos(Qos::SAFETY)
+    topics.reset.clone()
 }
 
 impl Spine {
@@ -52,12 +51,13 @@ impl Spine {
     pub fn new(link: &Link, topics: &Topics, config: &Config, chain: Chain) -> Result<Self, LinkError> {
         Ok(Self {
             senses: Senses::new(link, topics, config, chain.clone())?,
-            safety: Safety::new(&config.safety),
+            safety: Safety::new(config),
             reflex: Reflex::new(chain, config),
             estop: link.subscribe_queue(&topics.estop, EVENTS)?,
             enable: link.subscribe_queue(&topics.enable, EVENTS)?,
-            reset: link.subscribe_queue(&reset_topic(topics), EVENTS)?,
-            estops_lost: 0,
+            reset: link.subscribe_queue(&topics.reset, EVENTS)?,
+            operator_override: link.subscribe_queue(&topics.operator_override, EVENTS)?,
+            events_lost: 0,
             resets_refused: 0,
             inputs: Inputs::default(),
             calls: Calls::default(),
@@ -83,32 +83,45 @@ impl Spine {
     /// Second half of a tick: takes events, then acts on the snapshot and on the newest thought, which comes
     /// with its number. Never blocks; does not allocate.
     pub fn act(&mut self, now_ns: u64, snapshot: &Snapshot, thought: Option<(u64, &Thought)>) -> Command {
-        // Stops first: one that arrives together with an enable wins.
-        let mut released = false;
-        while let Some(sample) = self.enable.try_recv() {
-            self.safety.on_enable(sample.value.data, now_ns);
-            self.inputs.events.enable = sample.arrival;
-        }
         while let Some(sample) = self.estop.try_recv() {
             self.safety.on_estop(sample.value.data, now_ns);
             self.inputs.events.estop = sample.arrival;
         }
-        // A stop that was lost to a full queue counts as a stop.
-        let lost = self.estop.stats().overwritten_unread;
-        if lost > self.estops_lost {
-            self.estops_lost = lost;
-            self.safety.stop(StopCause::EmergencyStop);
+        // What was lost to a full queue may have been a stop, or the end of an enable.
+        let (estop_lost, enable_lost) =
+            (self.estop.stats().overwritten_unread, self.enable.stats().overwritten_unread);
+        (self.inputs.events.estop_lost, self.inputs.events.enable_lost) = (estop_lost, enable_lost);
+        if estop_lost + enable_lost > self.events_lost {
+            self.events_lost = estop_lost + enable_lost;
+            self.safety.strike();
         }
+        while let Some(sample) = self.operator_override.try_recv() {
+            self.safety.on_override(sample.value.data, now_ns);
+            self.inputs.events.operator_override = sample.arrival;
+        }
+        let mut enabled = false;
+        while let Some(sample) = self.enable.try_recv() {
+            self.safety.on_enable(sample.value.data, now_ns);
+            self.inputs.events.enable = sample.arrival;
+            enabled |= sample.value.data;
+        }
+        let gate = self.safety.gate(now_ns);
+        // Before the reset: an enable that came together with it is not a fresh one.
+        if enabled {
+            self.reflex.enable();
+        }
+        let mut released = false;
         while let Some(sample) = self.reset.try_recv() {
             released |= sample.value.data;
             self.inputs.events.reset = sample.arrival;
         }
-        if released && self.safety.reset(now_ns).is_err() {
+        if released && self.reflex.reset(now_ns, gate).is_err() {
             self.resets_refused += 1;
         }
+        self.reflex.set_override(self.safety.overridden(now_ns));
         self.inputs.seen = self.senses.seen();
+        self.inputs.calibrated = self.senses.calibrated_seen();
         self.inputs.calls = std::mem::take(&mut self.calls);
-        let gate = self.safety.gate(now_ns);
         let (number, intent) =
             thought.map_or((0, Intent::Nothing), |(number, thought)| (number, thought.intent()));
         let command = self.reflex.tick(now_ns, snapshot, gate, intent);
@@ -118,10 +131,16 @@ impl Spine {
         command
     }
 
-    /// Latches a stop, as the `estop` topic would.
+    /// Orders a stop, which the next tick latches: the end of the program, or as the `estop` topic would for any other
+    /// cause.
     pub fn stop(&mut self, cause: StopCause) {
         self.calls.add(Call::Stop(cause));
-        self.safety.stop(cause);
+        match cause {
+            StopCause::Shutdown => self.safety.end(),
+            StopCause::EmergencyStop | StopCause::EmergencyStopSilent | StopCause::Failsafe(_) => {
+                self.safety.strike();
+            }
+        }
     }
 
     /// Unlatches a stop, as the `reset` topic would.
@@ -130,13 +149,38 @@ impl Spine {
     /// [`ResetRefused`] if nothing is latched or the cause lasts.
     pub fn reset(&mut self, now_ns: u64) -> Result<(), ResetRefused> {
         self.calls.add(Call::Reset { now_ns });
-        self.safety.reset(now_ns)
+        self.reflex.reset(now_ns, self.safety.look(now_ns))
     }
 
     /// Gives one enable, as the `enable` topic would.
     pub fn enable(&mut self, now_ns: u64) {
         self.calls.add(Call::Enable { now_ns });
         self.safety.on_enable(true, now_ns);
+        self.reflex.enable();
+    }
+
+    /// The model has run, and the interlock need not wait for it.
+    pub fn warm(&mut self) {
+        self.calls.add(Call::Warm);
+        self.reflex.warm();
+    }
+
+    /// The failsafe: state, table, last transitions.
+    #[must_use]
+    pub fn failsafe(&self) -> &Failsafe {
+        self.reflex.failsafe()
+    }
+
+    /// How long a stop may take.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        self.reflex.promise()
+    }
+
+    /// What was felt so far.
+    #[must_use]
+    pub fn touch_counts(&self) -> TouchCounts {
+        self.reflex.touch_counts()
     }
 
     /// What the last tick took from outside: with the payloads themselves, all that it depends on.
@@ -172,13 +216,15 @@ impl Spine {
     /// Stops latched so far, and resets refused.
     #[must_use]
     pub fn stops(&self) -> (u64, u64) {
-        (self.safety.stops(), self.resets_refused)
+        (self.reflex.failsafe().stops(), self.resets_refused)
     }
 }
 
-/// Turns commands into `joint_command` messages.
+/// Turns commands into `joint_command` messages, and the failsafe's last resort into `torque_off`.
 pub struct CommandWriter {
     publisher: Publisher<JointTrajectory>,
+    torque_off: Publisher<BoolMsg>,
+    lets_go: bool,
     message: JointTrajectory,
     unsent: u64,
 }
@@ -201,6 +247,8 @@ impl CommandWriter {
         };
         Ok(Self {
             publisher: link.publisher(&topics.joint_command)?,
+            torque_off: link.publisher(&topics.torque_off)?,
+            lets_go: false,
             message: JointTrajectory { header: Header::default(), joint_names, points: vec![point] },
             unsent: 0,
         })
@@ -208,6 +256,7 @@ impl CommandWriter {
 
     /// Sends a command, if it has joints to move. Never blocks long.
     pub fn write(&mut self, command: &Command) {
+        self.write_torque_off(command);
         let (Some(joints), Some(point)) = (&command.joints, self.message.points.first_mut()) else {
             return;
         };
@@ -224,6 +273,19 @@ impl CommandWriter {
         self.message.header.stamp = reflexarc_drivers::msg::Time::from_ns(command.stamp_ns);
         if self.publisher.put(&self.message).is_err() {
             self.unsent += 1;
+        }
+    }
+
+    /// Says so when the drives shall let go, and when they need not any more. Only of an arm at rest.
+    fn write_torque_off(&mut self, command: &Command) {
+        let rests = command.joints.is_none_or(|joints| joints.qd.iter().all(|qd| *qd == 0.0));
+        let lets_go = command.failsafe.action == Action::TorqueOffRequest && rests;
+        if lets_go != self.lets_go {
+            match self.torque_off.put(&BoolMsg::new(lets_go)) {
+                Ok(()) => self.lets_go = lets_go,
+                // Said again with the next command.
+                Err(_) => self.unsent += 1,
+            }
         }
     }
 

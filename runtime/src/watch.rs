@@ -258,8 +258,10 @@ impl CommandWatch {
     /// Judges how motion ends: told to rest, an arm rests in time and stays there.
     fn endings(&mut self, stamp_ns: u64, mode: Mode, moved: bool) {
         let told = match mode {
-            // An arm that gives way to what blocks it moves on purpose.
-            Mode::Waiting(_) | Mode::Active | Mode::Holding(HoldReason::Blocked { .. }) => None,
+            // An arm that gives way to what blocks it, or to what presses on it, moves on purpose.
+            Mode::Waiting(_)
+            | Mode::Active
+            | Mode::Holding(HoldReason::Blocked { .. } | HoldReason::PadForce { .. }) => None,
             Mode::Holding(_) => Some(false),
             Mode::Stopped(_) => Some(true),
         };

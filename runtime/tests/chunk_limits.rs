@@ -102,6 +102,8 @@ proptest! {
         let mut config = Config::default();
         (config.rates.mind_hz, config.rates.reflex_hz) = (20, reflex_hz);
         config.chunk.rate_hz = rate_hz;
+        // The interlock would keep most of these chunks from beginning at all.
+        config.safety.start_pose_rad = 100.0;
         if !boxed {
             config.limits.workspace_min_m = [-2.0; 3];
             config.limits.workspace_max_m = [2.0; 3];

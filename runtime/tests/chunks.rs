@@ -42,7 +42,7 @@ fn rig(config: Config, say: Say) -> Rig {
 #[test]
 fn the_arm_goes_where_the_actions_say_and_the_report_says_so() {
     let mut rig = rig(config(), turning(0.0, 0.0, 50));
-    let announced = rig.plant.link.subscribe(&Topics::new("").action_chunk).unwrap();
+    let mut announced = rig.plant.link.subscribe(&Topics::new("").action_chunk).unwrap();
     rig.run(HZ);
     rig.script.says(turning(0.3, 0.0, 50));
     rig.run(3 * HZ);

@@ -24,6 +24,15 @@ const FINE: &[(&str, &str, &str)] = &[
     ("cost.currency", "\"wrong\"", "any letters may be a currency"),
     ("cost.electricity_per_kwh", "0", "power for nothing"),
     ("cost.hardware_price", "0", "hardware for nothing"),
+    ("failsafe.blocked_stop_ms", "0", "never"),
+    ("failsafe.clear_ms", "0", "gone as soon as it is"),
+    ("failsafe.optional_slow_ms", "0", "slow at once"),
+    ("failsafe.pad_clear_ms", "0", "gone as soon as it is"),
+    ("failsafe.pad_stop_ms", "0", "never"),
+    ("failsafe.policy_stop_ms", "0", "never"),
+    ("failsafe.sense_clear_ms", "0", "gone as soon as it is"),
+    ("failsafe.sense_stop_ms", "0", "never"),
+    ("failsafe.torque_off_after_ms", "0", "never"),
     ("limits.grip_force_n", "0", "a gripper without force"),
     ("limits.soft_start_ms", "0", "full speed at once"),
     ("limits.target_filter_ms", "0", "no smoothing"),
@@ -46,7 +55,12 @@ const FINE: &[(&str, &str, &str)] = &[
     ("safety.infeasible_confirm_ms", "0", "reported at once"),
     ("senses.black_below", "0", "no frame is black"),
     ("senses.future_tolerance_ms", "0", "clocks are the same"),
+    ("senses.optional_cameras", "[]", "all are required"),
+    ("senses.optional_tactile", "[]", "all are required"),
     ("senses.tactile", "[]", "a robot without touch"),
+    ("touch.grip_relax_n_s", "0", "what a slip added stays until the gripper opens"),
+    ("touch.grip_step_n", "0", "a slip is only counted"),
+    ("touch.retract_m", "0", "only the fingers back off"),
 ];
 
 /// The sample with its commented keys set: a value for every key.

@@ -264,6 +264,7 @@ fn a_moment_is_explained_from_what_was_seen_to_what_was_commanded() {
     let moving = told("0.9");
     for words in [
         "mode        active",
+        "failsafe    ",
         "waiting_no_decision →",
         "joint_states: 0.0 ms old, looked at message",
         "tokens      PLAN pick red mug",

@@ -106,6 +106,21 @@ pub trait Policy: Send {
     /// usable, and the next call may succeed.
     fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError>;
 
+    /// As [`Policy::decide`]; calls `prepared` when the observation has become the network's input, so that a
+    /// caller with a clock can tell the two parts apart. A policy that does not do so calls it at once.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`]; `prepared` may not have been called then.
+    fn decide_staged(
+        &mut self,
+        observation: &Observation,
+        ahead: &Ahead,
+        prepared: &mut dyn FnMut(),
+    ) -> Result<Output, PolicyError> {
+        prepared();
+        self.decide(observation, ahead)
+    }
+
     /// By how much longer than usual the last decision would have taken, ns: for policies that imitate
     /// slow ones under a simulated clock, where nothing takes any time. `u64::MAX`: it never comes.
     fn imitated_delay_ns(&self) -> u64 {

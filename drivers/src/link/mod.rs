@@ -14,6 +14,7 @@
 
 mod bus;
 mod fault;
+mod keeper;
 mod publisher;
 mod sequence;
 mod subscription;
@@ -28,6 +29,7 @@ use std::sync::{
 
 pub use bus::Bus;
 pub use fault::{Direction, FaultCounts, FaultError, FaultPlan, FaultRule, Freeze, LinkFaults, Window};
+pub use keeper::Keeper;
 pub use publisher::{Publisher, PublisherStats};
 pub use subscription::{QueueSubscription, Sample, Subscription, SubscriptionStats};
 pub use tap::{Drops, Tap, TapRecord};
@@ -245,7 +247,7 @@ impl Link {
     }
 
     /// A subscription that hands out every value of `topic` in the order of arrival, for events.
-    /// Up to `capacity` (1 at the least) wait unread; past that the oldest goes and is counted in
+    /// Up to `capacity` (1 at the least) wait unread; what comes while they do is dropped and counted in
     /// [`SubscriptionStats::overwritten_unread`], which a reader of stops must treat as a fault.
     ///
     /// # Errors

@@ -1,14 +1,21 @@
 //! Subscribing: the newest value, or every value.
+//!
+//! A subscription has one reader, and reading is wait-free: no lock, no allocation, nothing freed, and no
+//! loop that waits for the transport. So a real-time thread may read. (crossbeam's queues are lock-free but
+//! not wait-free: their reader spins while a writer is between its two steps. A reader that outranks the
+//! writer on the same core would then spin until the kernel throttles it.) Messages are freed by the
+//! transport's threads, see [`Keeper`].
 
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use crossbeam::queue::ArrayQueue;
+use rtrb::{Consumer, Producer, RingBuffer};
+use triple_buffer::{Input, Output, triple_buffer};
 
+use super::keeper::Keeper;
 use super::sequence::{Tracker, Verdict};
 use super::tap::{TapHub, TopicInfo};
 use super::{Guard, Interest, LinkError, Shared, Sink, declare_error, lock};
@@ -89,42 +96,42 @@ fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// Where messages wait for their reader.
-#[expect(clippy::large_enum_variant, reason = "one for each subscription, behind an Arc already")]
-enum Store<M> {
-    Newest(ArrayQueue<Arc<Sample<M>>>),
-    Queue { sender: Sender<Arc<Sample<M>>>, receiver: Receiver<Arc<Sample<M>>> },
+/// How often [`QueueSubscription::recv_timeout`] looks.
+const POLL: Duration = Duration::from_millis(1);
+
+/// A slot of one value.
+type Slot<M> = Option<Arc<Sample<M>>>;
+
+/// The writer's end of where messages wait for their reader.
+enum Store<M: Message> {
+    Newest(Input<Slot<M>>),
+    Queue(Producer<Arc<Sample<M>>>),
 }
 
-impl<M> Store<M> {
-    /// Keeps a message; returns how many unread ones had to go. Only ever called by one thread at a time.
-    fn keep(&self, sample: Arc<Sample<M>>) -> u64 {
+impl<M: Message> Store<M> {
+    /// Puts a message there; returns how many were lost by that: the unread one that it replaces, or itself
+    /// where there is no room.
+    fn put(&mut self, sample: Arc<Sample<M>>) -> u64 {
         match self {
-            Self::Newest(slot) => u64::from(slot.force_push(sample).is_some()),
-            Self::Queue { sender, receiver } => {
-                let (mut waiting, mut lost) = (sample, 0);
-                // At most twice: no other thread adds, so taking one out makes room.
-                while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) =
-                    sender.try_send(waiting)
-                {
-                    lost += u64::from(receiver.try_recv().is_ok());
-                    waiting = back;
-                }
-                lost
+            Self::Newest(slot) => {
+                *slot.input_buffer_mut() = Some(sample);
+                u64::from(slot.publish())
             }
+            Self::Queue(ring) => u64::from(ring.push(sample).is_err()),
         }
     }
 }
 
-/// What must be known to take the next payload.
-#[derive(Default)]
-struct Intake {
+/// What the transport's threads need to take a payload, one at a time.
+struct Intake<M: Message> {
     tracker: Tracker,
+    keeper: Keeper<Sample<M>>,
+    store: Store<M>,
     arrivals: u64,
 }
 
 /// The transport's side of a subscription.
-struct Inbox<M> {
+struct Inbox<M: Message> {
     topic: TopicInfo,
     /// Whether a message older than the newest is of no use.
     newest_only: bool,
@@ -133,10 +140,9 @@ struct Inbox<M> {
     tap_id: u64,
     /// Held while a payload is taken, so that two threads of the transport cannot swap two messages.
     /// Readers never take it.
-    intake: Mutex<Intake>,
+    intake: Mutex<Intake<M>>,
     counters: Counters,
     last_error: Mutex<Option<String>>,
-    store: Store<M>,
 }
 
 impl<M: Message> Inbox<M> {
@@ -172,7 +178,8 @@ impl<M: Message> Sink for Inbox<M> {
             Ok(value) => value,
             Err(error) => return self.malformed(&error),
         };
-        let lost = self.store.keep(Arc::new(Sample { value, sequence, source_ns, received_ns, arrival }));
+        let Intake { keeper, store, .. } = &mut *intake;
+        let lost = store.put(keeper.keep(Sample { value, sequence, source_ns, received_ns, arrival }));
         add(&self.counters.received, 1);
         add(&self.counters.overwritten_unread, lost);
         drop(intake);
@@ -193,14 +200,18 @@ impl<M: Message> Feed<M> {
         let tap_id = shared.taps.enter(&info.name);
         let inbox = Arc::new(Inbox {
             topic: info,
-            newest_only: topic.qos().latched || matches!(store, Store::Newest(_)),
+            newest_only: topic.qos().latched || matches!(store, Store::Newest(..)),
             clock: shared.clock.clone(),
             taps: Arc::clone(&shared.taps),
             tap_id,
-            intake: Mutex::default(),
+            intake: Mutex::new(Intake {
+                tracker: Tracker::default(),
+                keeper: Keeper::default(),
+                store,
+                arrivals: 0,
+            }),
             counters: Counters::default(),
             last_error: Mutex::default(),
-            store,
         });
         // Made before the subscription, so that a failure takes the entry at the taps back too.
         let mut feed = Self { guard: None, inbox: Arc::clone(&inbox), shared: Arc::clone(shared) };
@@ -230,8 +241,7 @@ impl<M: Message> Drop for Feed<M> {
 /// Keeps the newest value of a topic.
 pub struct Subscription<M: Message> {
     feed: Feed<M>,
-    /// What was read last. Only readers lock it; the transport's threads never wait for them.
-    read: Mutex<Option<Arc<Sample<M>>>>,
+    slot: Output<Slot<M>>,
 }
 
 impl<M: Message> std::fmt::Debug for Subscription<M> {
@@ -245,35 +255,21 @@ impl<M: Message> std::fmt::Debug for Subscription<M> {
 
 impl<M: Message> Subscription<M> {
     pub(super) fn new(topic: &Topic<M>, shared: &Arc<Shared>) -> Result<Self, LinkError> {
-        let feed = Feed::new(topic, Store::Newest(ArrayQueue::new(1)), shared)?;
-        Ok(Self { feed, read: Mutex::new(None) })
+        let (writer, slot) = triple_buffer(&None);
+        Ok(Self { feed: Feed::new(topic, Store::Newest(writer), shared)?, slot })
     }
 
     /// The newest value; none before the first. It stays until a newer one comes, however old it gets:
     /// see [`Sample::age_ns`]. Constant time; never waits for the transport.
     #[must_use]
-    pub fn latest(&self) -> Option<Arc<Sample<M>>> {
-        let mut read = lock(&self.read);
-        if let Some(newer) = self.unread() {
-            *read = Some(newer);
-        }
-        read.clone()
+    pub fn latest(&mut self) -> Option<Arc<Sample<M>>> {
+        self.slot.read().clone()
     }
 
     /// The newest value if nobody has read it yet, by this or by [`Subscription::latest`].
     #[must_use]
-    pub fn latest_unread(&self) -> Option<Arc<Sample<M>>> {
-        let mut read = lock(&self.read);
-        let newer = self.unread()?;
-        *read = Some(Arc::clone(&newer));
-        Some(newer)
-    }
-
-    fn unread(&self) -> Option<Arc<Sample<M>>> {
-        match &self.feed.inbox.store {
-            Store::Newest(slot) => slot.pop(),
-            Store::Queue { receiver, .. } => receiver.try_recv().ok(),
-        }
+    pub fn latest_unread(&mut self) -> Option<Arc<Sample<M>>> {
+        if self.slot.update() { self.slot.output_buffer().clone() } else { None }
     }
 
     /// What became of the payloads so far.
@@ -298,7 +294,7 @@ impl<M: Message> Subscription<M> {
 /// Hands out every value of a topic once, in the order of arrival.
 pub struct QueueSubscription<M: Message> {
     feed: Feed<M>,
-    receiver: Receiver<Arc<Sample<M>>>,
+    ring: Consumer<Arc<Sample<M>>>,
 }
 
 impl<M: Message> std::fmt::Debug for QueueSubscription<M> {
@@ -312,21 +308,27 @@ impl<M: Message> std::fmt::Debug for QueueSubscription<M> {
 
 impl<M: Message> QueueSubscription<M> {
     pub(super) fn new(topic: &Topic<M>, capacity: usize, shared: &Arc<Shared>) -> Result<Self, LinkError> {
-        let (sender, receiver) = bounded(capacity.max(1));
-        let store = Store::Queue { sender, receiver: receiver.clone() };
-        Ok(Self { feed: Feed::new(topic, store, shared)?, receiver })
+        let (writer, ring) = RingBuffer::new(capacity.max(1));
+        Ok(Self { feed: Feed::new(topic, Store::Queue(writer), shared)?, ring })
     }
 
-    /// The oldest unread value, if there is one.
+    /// The oldest unread value, if there is one. Constant time; never waits for the transport.
     #[must_use]
-    pub fn try_recv(&self) -> Option<Arc<Sample<M>>> {
-        self.receiver.try_recv().ok()
+    pub fn try_recv(&mut self) -> Option<Arc<Sample<M>>> {
+        self.ring.pop().ok()
     }
 
-    /// The oldest unread value; waits for one for `timeout` at most.
+    /// The oldest unread value; waits for one for `timeout` at most, looking every millisecond.
     #[must_use]
-    pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Sample<M>>> {
-        self.receiver.recv_timeout(timeout).ok()
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Option<Arc<Sample<M>>> {
+        let begun = Instant::now();
+        loop {
+            let sample = self.try_recv();
+            if sample.is_some() || begun.elapsed() >= timeout {
+                return sample;
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
     /// What became of the payloads so far.

@@ -120,6 +120,7 @@ fn books(report: &Report, config: &Config, state: &State, lines: &mut Vec<String
     if counted.abs_diff(periods) > 1 {
         faults.push(format!("{} periods of the reflex are in no book", counted.abs_diff(periods)));
     }
+    mind_books(report, config, slots(config.rates.mind_hz), lines, faults);
     balance(
         lines,
         faults,
@@ -153,5 +154,31 @@ fn books(report: &Report, config: &Config, state: &State, lines: &mut Vec<String
     }
     if state.speed_share > 1.05 {
         faults.push(format!("a joint went at {:.2} of its speed limit", state.speed_share));
+    }
+}
+
+/// The mind is not asked while senses are bad, nor while the arm is braked at the end; the report has no counter of
+/// that, so it is compared with the ticks that say so.
+fn mind_books(
+    report: &Report,
+    config: &Config,
+    periods: u64,
+    lines: &mut Vec<String>,
+    faults: &mut Vec<String>,
+) {
+    let bad_senses =
+        |mode: &&str| ["stale", "black", "senses", "clock"].iter().any(|word| mode.contains(word));
+    let blind_ticks: u64 =
+        report.modes.iter().filter(|(mode, _)| bad_senses(&mode.as_str())).map(|(_, ticks)| ticks).sum();
+    let unasked = periods.saturating_sub(report.decisions + report.mind_missed);
+    let explained = blind_ticks.div_ceil(config.ticks_per_decision()) + u64::from(config.rates.mind_hz);
+    lines.push(format!(
+        "periods of the mind: {periods} by the clock, {} decided + {} missed + {unasked} not asked (bad senses in \
+         {blind_ticks} ticks, and the braking at the end)",
+        report.decisions, report.mind_missed
+    ));
+    if unasked > explained {
+        faults
+            .push(format!("{unasked} periods of the mind were not asked, at most {explained} are explained"));
     }
 }

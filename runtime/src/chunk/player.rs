@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use nalgebra::Vector3;
-use reflexarc_kinematics::limit::{JointLimiter, LimiterConfig};
+use reflexarc_kinematics::limit::JointLimiter;
 use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::chunk::ActionChunk;
 
@@ -11,7 +11,7 @@ use super::seam::Seams;
 use super::tally::{Delays, Late, PlayStats};
 use super::{MAX_ACTIONS, spline};
 use crate::config::Config;
-use crate::motion::{FACE_M, outside_box_m};
+use crate::motion::{FACE_M, limiter_config, outside_box_m};
 
 /// A start from rest begins at this share of the actions' own pace.
 const PACE_FLOOR: f64 = 0.1;
@@ -137,6 +137,7 @@ pub struct Player {
     knot_s: f64,
     soft_start_s: f64,
     brake_s: f64,
+    pace_limit: f64,
     expiry_ns: u64,
     stored: Stored,
     /// The chunk before, whose place the next one takes.
@@ -163,13 +164,7 @@ impl Player {
     pub fn new(chain: Chain, config: &Config) -> Self {
         let (limits, chunk) = (&config.limits, &config.chunk);
         let knot_s = 1.0 / chunk.rate_hz;
-        let bounds = LimiterConfig {
-            dt_s: knot_s,
-            velocity_scale: limits.speed_scale,
-            max_acceleration_rad_s2: limits.max_joint_acceleration_rad_s2,
-            max_jerk_rad_s3: limits.max_joint_jerk_rad_s3,
-            max_tool_speed_m_s: limits.max_tool_speed_m_s,
-        };
+        let bounds = limiter_config(config, knot_s);
         let velocity = |i: usize| (chain.limits()[i].velocity_rad_s * limits.speed_scale).min(1e3);
         let window_s = (chunk.blend_ms as f64 / 1e3, chunk.blend_max_ms as f64 / 1e3);
         let velocity_rad_s = Joints::from_fn(chain.dof(), velocity);
@@ -183,6 +178,7 @@ impl Player {
             knot_s,
             soft_start_s: limits.soft_start_ms as f64 / 1e3,
             brake_s: window_s.0,
+            pace_limit: 1.0,
             expiry_ns: chunk.expiry_ms.saturating_mul(1_000_000),
             stored: Stored::empty(),
             spare: Stored::empty(),
@@ -349,6 +345,17 @@ impl Player {
         self.lay_knot(now_ns);
     }
 
+    /// From now on no faster than this share of the actions' own pace, 0..1.
+    pub fn limit_pace(&mut self, share: f64) {
+        self.pace_limit = share;
+    }
+
+    /// Joint positions of the action that comes next; none without a chunk.
+    #[must_use]
+    pub fn first(&self) -> Option<Joints> {
+        self.stored.read(self.played_s).map(|action| action.q)
+    }
+
     /// Breaks off: something else moves the arm, or nothing does. What was consumed stays consumed.
     pub fn interrupt(&mut self) {
         self.running = false;
@@ -405,7 +412,9 @@ impl Player {
         let lives_s = dies_ns.saturating_sub(now_ns) as f64 / 1e9 - KNOT_LIFE * self.knot_s;
         let by_age = (lives_s / self.brake_s).max(0.0);
         let quicker = if self.soft_start_s > 0.0 { self.pace + self.knot_s / self.soft_start_s } else { 1.0 };
-        self.pace = quicker.clamp(PACE_FLOOR, 1.0).min(by_end).min(by_age);
+        // A lower limit is come down to as gently as an end.
+        let limit = self.pace_limit.max(self.pace - self.knot_s / self.brake_s);
+        self.pace = quicker.clamp(PACE_FLOOR, 1.0).min(limit).min(by_end).min(by_age);
         let played_s = last.played_s + (self.pace * self.knot_s).min(left_s);
         let Some(wish) = self.stored.read(played_s) else {
             return;

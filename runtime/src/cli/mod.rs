@@ -1,6 +1,8 @@
 //! The command line of `reflexarc`.
 
 mod bench;
+mod doctor;
+mod exit;
 mod inspect;
 mod quantize;
 mod replay;
@@ -28,16 +30,10 @@ use crate::recorder::file_sha256;
 use crate::runtime::{Runtime, load_chain};
 use crate::senses::Senses;
 
-/// The run ended as asked (task finished, time over, or a signal).
-pub const EXIT_OK: u8 = 0;
-/// Something is wrong with the configuration, the model, the link or the recording.
-pub const EXIT_PROBLEM: u8 = 1;
-/// The policy said that the instruction cannot be carried out.
-pub const EXIT_INFEASIBLE: u8 = 3;
-/// A replay came out otherwise than the recording.
-pub const EXIT_DIFFERS: u8 = 4;
-/// A replay is the same as far as it goes, but the recording has a gap.
-pub const EXIT_INCOMPLETE: u8 = 5;
+pub use exit::{
+    EXIT_CONFIG, EXIT_DIFFERS, EXIT_INCOMPLETE, EXIT_INFEASIBLE, EXIT_LINK, EXIT_MODEL, EXIT_OK,
+    EXIT_PROBLEM, EXIT_REALTIME, EXIT_STALLED, EXIT_USAGE, code_of, code_of_run,
+};
 
 const ABOUT: &str = "Runs a vision-language-action policy on a robot: cameras, touch and joints in, \
 limited joint commands out, sixty decisions a second.";
@@ -51,15 +47,11 @@ Examples:
     reflexarc run --model vla-model/weights/goal.safetensors --listen tcp/127.0.0.1:7447 \\
         --instruction \"pick up the red mug\" --seconds 30 --record run.mcap
 
-Exit codes: 0 ended as asked (also after SIGINT or SIGTERM, once the arm is at rest),
-1 a problem that is said on stderr, 2 wrong arguments, 3 the policy says it cannot be done,
-4 a replay differs, 5 a replay is the same as far as an incomplete recording goes.
-
 The stop in this program is not a safety function: wire a hardware emergency stop as well.";
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "reflexarc", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(name = "reflexarc", version, about = ABOUT, after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -70,9 +62,9 @@ enum Command {
     /// Drive the robot until the task is done, the time is over, or a signal comes.
     #[command(after_help = "\
 The robot's side (hardware drivers or the simulator) publishes camera/*/image_raw, tactile/*/taxels \
-and joint_states, and takes joint_command. Motion begins when all senses are fresh and ends with a \
-braked hold. Publish `estop` = true to stop; leaving a stop takes `estop` = false, `reset` = true \
-and then `enable` = true.
+and joint_states, and takes joint_command. Motion begins when all required senses are fresh and ends with a \
+braked hold; a hold that lasts becomes a stop (docs/failsafe.md). Publish `estop` = true to stop; leaving a \
+stop takes its cause gone, `reset` = true and then `enable` = true.
 
 Example:
   reflexarc run --model vla-model/weights/goal.safetensors --connect tcp/127.0.0.1:7447 \\
@@ -80,9 +72,9 @@ Example:
     Run(RunArgs),
     /// Load everything, say what would be done, and move nothing.
     #[command(after_help = "\
-Exits with 1 and says why if anything is wrong: an unknown or impossible configuration key, a robot \
-description that makes no chain, weights that are truncated or of another vocabulary, a device that \
-is not there.
+Says why and exits with the code for it (see reflexarc --help) if anything is wrong: an unknown or \
+impossible configuration key, a robot description that makes no chain, weights that are truncated or of \
+another vocabulary, a device that is not there.
 
 Example:
   reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
@@ -90,6 +82,9 @@ Example:
     /// Run a recording again, compare bit for bit, and tell why the robot did what it did.
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::ReplayArgs),
+    /// Say what this board grants, what it does not, and what to change.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Describe a LeRobot checkpoint: cameras, sizes, arithmetic, memory, problems.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
@@ -233,6 +228,7 @@ impl Cli {
             Command::Run(args) => run(args),
             Command::Check(common) => check(common),
             Command::Replay(args) => replay::replay(&args),
+            Command::Doctor(args) => doctor::doctor(&args),
             Command::Inspect(args) => inspect::inspect(&args),
             Command::Quantize(args) => quantize::quantize(args),
             Command::Verify(args) => verify::verify(&args),
@@ -319,9 +315,11 @@ fn run(args: RunArgs) -> Result<u8> {
     let loaded = load_policy(model_path(&config)?, &config)?;
     println!("model   {} on {}", loaded.policy.name(), loaded.device);
 
-    // Before the threads start, so that a signal at any time ends in a braked hold.
-    let stop = Arc::new(AtomicBool::new(false));
+    // Before the threads start, so that a signal at any time ends in a braked hold; a second one ends at once.
+    let (stop, signalled) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signalled))?;
+        signal_hook::flag::register(signal, Arc::clone(&signalled))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let clock = Clock::system();
@@ -354,16 +352,13 @@ fn run(args: RunArgs) -> Result<u8> {
         let json = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if !report.problems.is_empty() {
-        bail!("{}", report.problems.join("; "));
+    for problem in &report.problems {
+        eprintln!("reflexarc: {problem}");
     }
-    match report.outcome {
-        Outcome::Infeasible(reason) => {
-            println!("not done: {reason}");
-            Ok(EXIT_INFEASIBLE)
-        }
-        Outcome::Finished | Outcome::Running => Ok(EXIT_OK),
+    if let Outcome::Infeasible(reason) = report.outcome {
+        println!("not done: {reason}");
     }
+    Ok(code_of_run(&report))
 }
 
 #[cfg(test)]
@@ -375,7 +370,7 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
-        for name in ["run", "check", "replay", "inspect", "verify", "quantize", "bench"] {
+        for name in ["run", "check", "doctor", "replay", "inspect", "verify", "quantize", "bench"] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example:"), "{name} lacks an example");

@@ -12,8 +12,8 @@ use crate::replay::{self, Decisions, Recorded};
 
 pub(super) const EXAMPLES: &str = "\
 Runs the loop again on what the recording says it received, and compares every decision, every command and \
-every message that was sent, bit for bit. Exits with 0 if all of it is the same, with 4 if anything differs \
-(the first place is named, with both sides), with 5 if it is the same as far as it goes but the recording \
+every message that was sent, bit for bit. Exits with 0 if all of it is the same, with 9 if anything differs \
+(the first place is named, with both sides), with 10 if it is the same as far as it goes but the recording \
 has a gap: something was dropped, or it begins in the middle, as a black box does.
 
 Exactness takes the same program on the same kind of processor. --decisions recorded replays audit, reflex \

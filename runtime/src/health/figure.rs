@@ -154,9 +154,12 @@ impl Part {
             return self;
         }
         let mut part = self.count_of(&format!("{what}_count"), COUNT, &[("what", what)], summary.count);
-        for (key, quantile, us) in
-            [("p50", "0.5", summary.p50_us), ("p99", "0.99", summary.p99_us), ("max", "1", summary.max_us)]
-        {
+        for (key, quantile, us) in [
+            ("p50", "0.5", summary.p50_us),
+            ("p99", "0.99", summary.p99_us),
+            ("p999", "0.999", summary.p999_us),
+            ("max", "1", summary.max_us),
+        ] {
             let labels = vec![("what", what.to_owned()), ("quantile", quantile.to_owned())];
             let (key, value) = (format!("{what}_{key}_s"), Value::Number(us / 1e6));
             part.figures.push(Figure { key, metric: Some(SECONDS), labels, value });

@@ -5,6 +5,7 @@ use reflexarc_drivers::power::BoardReading;
 
 use super::figure::{Health, Metric, Part, counter, gauge};
 use crate::cost::{CostReport, Energy};
+use crate::failsafe::{Action, Cause};
 use crate::ledger::Ledger;
 use crate::modes::{Mode, Rule};
 use crate::outcome::Outcome;
@@ -56,7 +57,8 @@ impl Watcher {
     #[must_use]
     pub fn table(&mut self, vitals: &Vitals<'_>) -> Health {
         let before = &self.before;
-        let mut parts = vec![reflex(vitals, before), mind(vitals, before), audit(vitals, before)];
+        let mut parts =
+            vec![reflex(vitals, before), failsafe(vitals), mind(vitals, before), audit(vitals, before)];
         for (index, (name, stats)) in vitals.topics.iter().enumerate() {
             parts.push(sense(vitals.now_ns, name, stats, before.topics.get(index)));
         }
@@ -111,6 +113,34 @@ fn reflex(vitals: &Vitals<'_>, before: &Before) -> Part {
         .latency("observation_to_command", &progress.observation_to_command);
     for (mode, ticks) in &ledger.modes {
         part = part.count_of(&format!("ticks_{mode}"), MODE_TICKS, &[("mode", mode)], *ticks);
+    }
+    part
+}
+
+fn failsafe(vitals: &Vitals<'_>) -> Part {
+    const ACTION: Metric = gauge("reflexarc_failsafe_action", "1 for what the failsafe asks for now.");
+    const TICKS: Metric = counter("reflexarc_failsafe_ticks_total", "Ticks of the reflex, by action.");
+    const CAUSES: Metric =
+        counter("reflexarc_failsafe_causes_total", "Times that a cause became the one that decides.");
+    const CHANGES: Metric = counter("reflexarc_failsafe_changes_total", "Changes of action or cause.");
+    let book = &vitals.ledger.failsafe;
+    let standing = book.standing;
+    let mut part = Part::new("failsafe", standing.action.name());
+    let since_s = vitals.now_ns.saturating_sub(standing.since_ns) as f64 / 1e9;
+    if let Some(cause) = standing.cause {
+        let why = format!("for {since_s:.1} s: {}", cause.condition());
+        let level = if standing.action.latches() { Error } else { Warn };
+        part.raise(level, why);
+    }
+    part = part
+        .state("action", ACTION, "action", standing.action.name())
+        .text("cause", standing.cause.map_or("-", Cause::name))
+        .count("changes", CHANGES, book.count);
+    for (action, ticks) in Action::ALL.iter().zip(book.actions) {
+        part = part.count_of(&format!("ticks_{action}"), TICKS, &[("action", action.name())], ticks);
+    }
+    for (cause, count) in Cause::ALL.iter().zip(book.causes).filter(|(_, count)| *count > 0) {
+        part = part.count_of(&format!("cause_{cause}"), CAUSES, &[("cause", cause.name())], count);
     }
     part
 }
@@ -233,6 +263,11 @@ fn sense(now_ns: u64, topic: &str, stats: &TopicStats, before: Option<&TopicStat
             ("names", stats.sense.names),
             ("non_finite", stats.sense.non_finite),
             ("range", stats.sense.range),
+            ("repeated", stats.sense.repeated),
+            ("clock_jumps", stats.sense.jumps),
+            ("clock_resyncs", stats.sense.resyncs),
+            ("went_stale", stats.sense.went_stale),
+            ("unaligned", stats.sense.unaligned),
         ]
     };
     let news: Vec<String> = faults(stats)

@@ -10,6 +10,7 @@ use reflexarc_drivers::link::Drops;
 use reflexarc_drivers::msg::DiagnosticArray;
 use reflexarc_drivers::power::{Board, BoardReading};
 
+use super::figure::Part;
 use super::server::Pinboard;
 use super::table::{Vitals, Watcher};
 use crate::config::CostConfig;
@@ -48,6 +49,8 @@ pub(crate) struct News<'a> {
     pub watch: &'a OutcomeWatch,
     /// Every sense's topic and counters.
     pub topics: &'a [(String, TopicStats)],
+    /// Grants, stages and stalls of the reflex.
+    pub realtime: Part,
 }
 
 impl Teller {
@@ -83,7 +86,7 @@ impl Teller {
     }
 
     /// Publishes the table of this moment.
-    pub(crate) fn tell(&mut self, news: &News<'_>) {
+    pub(crate) fn tell(&mut self, news: News<'_>) {
         let usage = Usage::new(news.ledger, news.watch, self.energy());
         let mut health = self.watcher.table(&Vitals {
             now_ns: news.now_ns,
@@ -94,6 +97,7 @@ impl Teller {
             board: self.reading.as_ref(),
             recorder_dropped: self.recorder.as_ref().map(Drops::count),
         });
+        health.parts.push(news.realtime);
         health.parts.extend(self.pinboard.as_ref().map(|pinboard| pinboard.part()));
         // Nobody may be listening; a failed put is counted by the publisher.
         let _ = self.diagnostics.put(&health.diagnostics());

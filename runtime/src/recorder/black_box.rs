@@ -5,7 +5,7 @@
 //! more second is taken in, then everything is written to the file, and the box is done. What comes later is
 //! not worth losing the first failure for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Cursor;
 use std::path::PathBuf;
 
@@ -93,6 +93,12 @@ impl BlackBox {
             self.failed = Some((tick.command.stamp_ns, tick.command.mode.to_string()));
         }
         self.took(tick.command.stamp_ns, ENTRY_BYTES)
+    }
+
+    /// Adds to what is said about the run.
+    pub(super) fn describe(&mut self, entries: &BTreeMap<String, String>) -> Result<(), RecordError> {
+        self.info.0.extend(entries.clone());
+        Ok(())
     }
 
     /// Takes over what has been dropped so far: payloads, ticks, thoughts.

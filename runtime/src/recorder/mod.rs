@@ -24,6 +24,7 @@ pub mod file;
 mod info;
 mod sink;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::{Receiver, Sender, bounded};
 use reflexarc_drivers::link::Drops;
 use reflexarc_drivers::{Link, Tap, TapRecord};
 use serde::{Deserialize, Serialize};
@@ -41,12 +43,19 @@ pub use sink::McapSink;
 
 use crate::config::RecordConfig;
 use crate::journal::{Journal, JournalEnds, ThoughtEntry, Tick, journal};
+use crate::rt::Grant;
 use black_box::{BlackBox, Frozen};
 
 /// How often the thread empties the queues.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// A quiet recording is flushed this often.
 const FLUSH_PERIOD: Duration = Duration::from_secs(1);
+
+/// Name of the metadata record with what the system granted the reflex.
+pub const GRANTS_METADATA: &str = "reflexarc.realtime";
+
+/// A metadata record: name and entries.
+type Note = (&'static str, BTreeMap<String, String>);
 
 /// Why a recording could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -258,17 +267,19 @@ impl Recording {
     pub fn start(self) -> Result<Recorder, RecordError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let (notes, taken) = bounded(4);
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || record(self, &stopped))
+            .spawn(move || record(self, &stopped, &taken))
             .map_err(RecordError::Thread)?;
-        Ok(Recorder { stop, thread: Some(thread) })
+        Ok(Recorder { stop, notes, thread: Some(thread) })
     }
 }
 
 /// A recording in progress on the thread `recorder`. Dropping it closes the file a little later.
 pub struct Recorder {
     stop: Arc<AtomicBool>,
+    notes: Sender<Note>,
     thread: Option<JoinHandle<Result<RecorderReport, RecordError>>>,
 }
 
@@ -279,6 +290,14 @@ impl Drop for Recorder {
 }
 
 impl Recorder {
+    /// Adds what the system granted the reflex to what the recording says about the run.
+    pub fn describe_grants(&self, grants: &[Grant]) {
+        let entries =
+            grants.iter().map(|grant| (grant.facility.key().to_owned(), grant.to_string())).collect();
+        // There is room for several, and this is called once.
+        let _ = self.notes.try_send((GRANTS_METADATA, entries));
+    }
+
     /// Writes what still waits, closes the file and ends the thread.
     ///
     /// # Errors
@@ -292,11 +311,18 @@ impl Recorder {
     }
 }
 
-fn record(mut recording: Recording, stop: &AtomicBool) -> Result<RecorderReport, RecordError> {
+fn record(
+    mut recording: Recording,
+    stop: &AtomicBool,
+    notes: &Receiver<Note>,
+) -> Result<RecorderReport, RecordError> {
     let mut flushed = Instant::now();
     while !stop.load(Ordering::Acquire) {
         std::thread::sleep(PATIENCE);
         recording.drain();
+        while let Ok((name, entries)) = notes.try_recv() {
+            recording.each(|sink| sink.describe(name, &entries), |held| held.describe(&entries));
+        }
         if flushed.elapsed() >= FLUSH_PERIOD {
             flushed = Instant::now();
             recording.flush();

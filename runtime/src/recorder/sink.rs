@@ -236,6 +236,14 @@ impl<W: Write + Seek> McapSink<W> {
         if self.newest_ns.saturating_sub(since_ns) >= CHUNK_NS { self.flush() } else { Ok(()) }
     }
 
+    /// Writes a metadata record.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`].
+    pub fn describe(&mut self, name: &str, entries: &BTreeMap<String, String>) -> Result<(), RecordError> {
+        Ok(self.writer.write_metadata(&Metadata { name: name.into(), metadata: entries.clone() })?)
+    }
+
     /// Writes the counters and closes the chunk, so that a file that is cut after this has all that was
     /// written before.
     ///

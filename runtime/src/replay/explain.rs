@@ -9,6 +9,7 @@ use reflexarc_vla_model::decision::Verdict;
 
 use super::ReplayError;
 use super::source::{Entries, Entry, Recorded};
+use crate::failsafe::{Cause, Standing};
 use crate::journal::{Call, Said, ThoughtEntry, Tick};
 use crate::modes::Mode;
 use crate::senses::Senses;
@@ -115,6 +116,15 @@ fn tell(recorded: &Recorded, story: &Story, at_ns: u64) -> String {
     let history: Vec<String> =
         story.changes.iter().map(|(from_ns, mode)| format!("{} {}", since.s(*from_ns), mode.key())).collect();
     line("before", &history.join(" → "));
+    let Standing { action, cause, since_ns } = command.failsafe;
+    match cause {
+        None => line("failsafe", &action.to_string()),
+        Some(cause) => line("failsafe", &format!("{action} because of {cause}, since {}", since.s(since_ns))),
+    }
+    let causes: Vec<&str> = command.causes.iter().map(Cause::name).collect();
+    if !causes.is_empty() {
+        line("causes", &causes.join(", "));
+    }
     if let Some((called_ns, call)) = &story.called {
         line("called", &format!("{call:?} before the tick at {}", since.s(*called_ns)));
     }

@@ -10,7 +10,6 @@ use crate::journal::{Events, Inputs};
 use crate::recorder::channels::{Arrival, from_hex};
 use crate::recorder::file::FileMessage;
 use crate::senses::Senses;
-use crate::spine::reset_topic;
 
 /// A payload that the recorded loop received.
 struct Payload {
@@ -47,7 +46,12 @@ fn inlet<M: Message>(topic: &Topic<M>, every: bool) -> (String, Inlet) {
         waiting: VecDeque::new(),
         given: 0,
     };
-    (format!("/{}", topic.name()), inlet)
+    (slashed(topic), inlet)
+}
+
+/// A topic's name as in a file.
+fn slashed<M: Message>(topic: &Topic<M>) -> String {
+    format!("/{}", topic.name())
 }
 
 /// A payload that the loop had looked at is not in the recording.
@@ -67,7 +71,11 @@ pub(super) struct Inlets {
     estop: String,
     enable: String,
     reset: String,
+    operator_override: String,
+    calibrated: String,
     instruction: String,
+    /// How many events had been lost to full queues.
+    lost: (u64, u64),
 }
 
 impl Inlets {
@@ -76,8 +84,10 @@ impl Inlets {
             inlet(&topics.joint_states, false),
             inlet(&topics.estop, true),
             inlet(&topics.enable, true),
-            inlet(&reset_topic(topics), true),
+            inlet(&topics.reset, true),
+            inlet(&topics.operator_override, true),
             inlet(&topics.instruction, true),
+            inlet(&topics.calibrated, false),
         ]);
         inlets.extend(config.senses.cameras.iter().map(|name| inlet(&topics.camera(name), false)));
         inlets.extend(config.senses.tactile.iter().map(|name| inlet(&topics.tactile(name), false)));
@@ -88,10 +98,13 @@ impl Inlets {
         Self {
             inlets,
             senses: Senses::names(&config.senses).iter().map(|name| named(name)).collect(),
-            estop: named("estop"),
-            enable: named("enable"),
-            reset: named("reset"),
-            instruction: named("instruction"),
+            estop: slashed(&topics.estop),
+            enable: slashed(&topics.enable),
+            reset: slashed(&topics.reset),
+            operator_override: slashed(&topics.operator_override),
+            calibrated: slashed(&topics.calibrated),
+            instruction: slashed(&topics.instruction),
+            lost: (0, 0),
         }
     }
 
@@ -126,12 +139,26 @@ impl Inlets {
 
     /// Gives the loop what tick `inputs` had before it.
     pub(super) fn give_tick(&mut self, link: &Link, clock: &Clock, inputs: &Inputs) -> Result<(), GiveError> {
-        let Events { estop, enable, reset } = inputs.events;
-        let events = [(&self.estop, estop), (&self.enable, enable), (&self.reset, reset)];
+        let Events { estop, enable, reset, operator_override, estop_lost, enable_lost } = inputs.events;
+        let others = [
+            (&self.calibrated, inputs.calibrated),
+            (&self.estop, estop),
+            (&self.enable, enable),
+            (&self.reset, reset),
+            (&self.operator_override, operator_override),
+        ];
         let senses = self.senses.iter().zip(inputs.seen.iter().map(|seen| seen.arrival));
-        for (topic, arrival) in senses.chain(events) {
+        for (topic, arrival) in senses.chain(others) {
             give(&mut self.inlets, link, clock, topic, arrival)?;
         }
+        // Those that did not fit then came behind those that did, and do not fit now.
+        for (topic, lost, before) in
+            [(&self.estop, estop_lost, self.lost.0), (&self.enable, enable_lost, self.lost.1)]
+        {
+            let given = self.inlets.get(topic).map_or(0, |inlet| inlet.given);
+            give(&mut self.inlets, link, clock, topic, given + lost.saturating_sub(before))?;
+        }
+        self.lost = (estop_lost, enable_lost);
         Ok(())
     }
 

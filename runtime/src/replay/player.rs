@@ -205,6 +205,7 @@ impl Player {
                     let _ = self.spine.reset(now_ns);
                 }
                 Call::Enable { now_ns } => self.spine.enable(now_ns),
+                Call::Warm => self.spine.warm(),
             }
         }
         self.inlets.give_tick(&self.world, &self.clock, inputs)?;

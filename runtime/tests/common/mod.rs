@@ -154,10 +154,14 @@ pub struct Sends {
     pub pixel: u8,
     /// Normal force on every taxel, N.
     pub normal_n: f32,
+    /// Shear across the finger on every taxel, N.
+    pub shear_n: f32,
     /// Joints stay where they are whatever is commanded.
     pub stuck: bool,
     /// Added to every stamp, ns.
     pub ahead_ns: u64,
+    /// Taken off every stamp, ns.
+    pub behind_ns: u64,
 }
 
 impl Default for Sends {
@@ -170,8 +174,10 @@ impl Default for Sends {
             joints: true,
             pixel: 90,
             normal_n: 0.0,
+            shear_n: 0.0,
             stuck: false,
             ahead_ns: 0,
+            behind_ns: 0,
         }
     }
 }
@@ -251,13 +257,14 @@ impl Plant {
             self.width_m = point.positions[7];
             self.force_n = point.effort[7];
         }
-        let stamp_ns = now_ns + self.sends.ahead_ns;
+        let stamp_ns = now_ns + self.sends.ahead_ns - self.sends.behind_ns;
         let image = || {
             let data = vec![self.sends.pixel; 96 * 96 * 3];
             Image::rgb8(Header::new(stamp_ns, "camera"), 96, 96, data).unwrap()
         };
         let pad = || {
-            let data = (0..48).map(|i| if i % 3 == 2 { self.sends.normal_n } else { 0.0 }).collect();
+            let taxel = [self.sends.shear_n, 0.0, self.sends.normal_n];
+            let data = (0..48).map(|i| taxel[i % 3]).collect();
             Float32MultiArray::new(&[("rows", 4), ("columns", 4), ("channels", 3)], data).unwrap()
         };
         if tick.is_multiple_of(4) {

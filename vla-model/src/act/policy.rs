@@ -236,6 +236,20 @@ impl Policy for Act {
     fn decide(&mut self, observation: &Observation, _ahead: &Ahead) -> Result<Output, PolicyError> {
         self.predict(observation).map(Output::Chunk)
     }
+
+    fn decide_staged(
+        &mut self,
+        observation: &Observation,
+        _ahead: &Ahead,
+        prepared: &mut dyn FnMut(),
+    ) -> Result<Output, PolicyError> {
+        let mut ended = |stage| {
+            if matches!(stage, Stage::Images) {
+                prepared();
+            }
+        };
+        self.predict_staged(observation, &mut ended).map(Output::Chunk)
+    }
 }
 
 pub(super) fn act_config(checkpoint: &Checkpoint) -> Result<&ActConfig, CheckpointError> {

@@ -225,7 +225,16 @@ impl GoalPolicy {
     /// # Errors
     /// [`PolicyError`] when the observation cannot be used or the model fails.
     pub fn decision(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
+        self.decision_staged(observation, &mut || {})
+    }
+
+    fn decision_staged(
+        &mut self,
+        observation: &Observation,
+        prepared: &mut dyn FnMut(),
+    ) -> Result<Decision, PolicyError> {
         self.read_observation(observation)?;
+        prepared();
         let logits = self
             .network
             .logits(&self.inputs)
@@ -311,5 +320,14 @@ impl Policy for GoalPolicy {
 
     fn decide(&mut self, observation: &Observation, _: &Ahead) -> Result<Output, PolicyError> {
         self.decision(observation).map(Output::Goals)
+    }
+
+    fn decide_staged(
+        &mut self,
+        observation: &Observation,
+        _: &Ahead,
+        prepared: &mut dyn FnMut(),
+    ) -> Result<Output, PolicyError> {
+        self.decision_staged(observation, prepared).map(Output::Goals)
     }
 }

@@ -425,6 +425,20 @@ impl Policy for SmolVla {
     fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
         self.predict(observation, ahead).map(Output::Chunk)
     }
+
+    fn decide_staged(
+        &mut self,
+        observation: &Observation,
+        ahead: &Ahead,
+        prepared: &mut dyn FnMut(),
+    ) -> Result<Output, PolicyError> {
+        let mut ended = |stage| {
+            if matches!(stage, Stage::Images) {
+                prepared();
+            }
+        };
+        self.predict_staged(observation, ahead, &mut ended).map(Output::Chunk)
+    }
 }
 
 /// Why the network did not run.

@@ -20,7 +20,7 @@
 //! let rule = FaultRule { topics: vec!["enable".into()], delay_ms: 30, ..FaultRule::default() };
 //! let faults = LinkFaults::new(FaultPlan { seed: 1, rules: vec![rule] }, clock.clone())?;
 //! let robot = faults.wrap(&Link::in_process(&bus, clock.clone()));
-//! let enable = robot.subscribe(&topics.enable)?;
+//! let mut enable = robot.subscribe(&topics.enable)?;
 //! Link::in_process(&bus, clock.clone()).publisher(&topics.enable)?.put(&BoolMsg::new(true))?;
 //! clock.set_ns(29_999_999);
 //! faults.pump();
