@@ -199,7 +199,7 @@ fn a_queue_loses_nothing_within_its_capacity(Pair { a, b }: Pair) {
 fn taps_record_both_directions(Pair { a, b }: Pair) {
     let topic = Topic::<StringMsg>::new("notes");
     let (tap_a, tap_b, full) = (a.tap(1000), b.tap(1000), b.tap(1));
-    let subscription = b.subscribe(&topic).unwrap();
+    let mut subscription = b.subscribe(&topic).unwrap();
     let second = b.subscribe(&topic).unwrap();
     let publisher = a.publisher(&topic).unwrap();
     warm_up(&publisher, &StringMsg::new("warm"), || {
