@@ -13,9 +13,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use reflexarc_examples::schedule::{Schedule, Tally, run_many};
+use reflexarc_runtime::failsafe::Promise;
 use reflexarc_runtime::fault::{FaultProfile, PolicyFault};
 use reflexarc_runtime::runtime::load_chain;
-use reflexarc_runtime::watch::standstill_bound_s;
 
 /// Runs random schedules of faults through the whole runtime, without a world.
 #[derive(Parser)]
@@ -94,7 +94,7 @@ fn main() -> Result<ExitCode> {
 
 fn report(tally: &Tally, wall_s: f64) -> Result<()> {
     let config = reflexarc_examples::puppet::config();
-    let bound_s = standstill_bound_s(&load_chain(&config)?, &config);
+    let bound_s = Promise::new(&load_chain(&config)?, &config).stop_ns() as f64 / 1e9;
     let simulated_s = tally.ticks as f64 / 240.0;
     println!(
         "{} schedules, {simulated_s:.0} s simulated in {wall_s:.0} s, {} commands judged",

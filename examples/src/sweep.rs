@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail};
 use reflexarc_drivers::link::{Direction, FaultRule, Freeze};
 use reflexarc_runtime::config::{ChunkConfig, Config};
+use reflexarc_runtime::failsafe::Promise;
 use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_runtime::modes::Mode;
 use reflexarc_runtime::runtime::load_chain;
-use reflexarc_runtime::watch::standstill_bound_s;
 use reflexarc_sim::node::{Faults, TICK_HZ};
 use reflexarc_sim::scene::Scene;
 use reflexarc_vla_model::phrasing;
@@ -275,7 +275,7 @@ pub fn differences(golden: &str, rows: &[Row]) -> Result<Vec<String>> {
 /// When the robot cannot be read.
 pub fn table(rows: &[Row]) -> Result<String> {
     let config = Config::default();
-    let bound_ms = 1e3 * standstill_bound_s(&load_chain(&config)?, &config);
+    let bound_ms = Promise::new(&load_chain(&config)?, &config).stop_ns() as f64 / 1e6;
     let mut text = String::new();
     let per_cell = rows.iter().take_while(|row| row.cell == rows[0].cell).count();
     writeln!(text, "# What faults do to a pick\n")?;

@@ -3,14 +3,15 @@
 //!
 //! It takes finite differences of consecutive commands, tick by tick, and compares them with the
 //! configuration: position, velocity, acceleration and jerk of every joint, speed of the tool, the
-//! workspace, the gripper. It also judges how motion ends: a hold or a stop must come to rest within
-//! [`standstill_bound_s`], and after a stop nothing may be commanded but braking and standing still.
+//! workspace, the gripper. It also judges how motion ends: a hold or a stop must come to rest within the
+//! promised time ([`Promise`]), and after a stop nothing may be commanded but braking and standing still.
 
 use nalgebra::Vector3;
 use reflexarc_kinematics::{Chain, Joints};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::failsafe::Promise;
 use crate::modes::{HoldReason, Mode};
 use crate::motion::{WORKSPACE_SLACK_M, outside_box_m};
 use crate::reflex::{Command, JointCommand};
@@ -18,20 +19,6 @@ use crate::senses::Body;
 
 /// Violations kept in words; further ones are counted only.
 const KEPT: usize = 16;
-
-/// The longest that an arm within its limits takes to stand still, s: whatever it was doing, each joint
-/// first ends its acceleration (speeding up by `a²/2j` at most), then slows as hard as it may, with a jerk
-/// at both ends. Four ticks on top: each of these four parts is rounded up to whole ticks.
-#[must_use]
-pub fn standstill_bound_s(chain: &Chain, config: &Config) -> f64 {
-    let limits = &config.limits;
-    let (most, jerk) = (limits.max_joint_acceleration_rad_s2, limits.max_joint_jerk_rad_s3);
-    let fastest = chain.limits().iter().map(|joint| joint.velocity_rad_s).fold(0.0, f64::max);
-    let run_on_s = most / jerk;
-    let speed_rad_s = fastest * limits.speed_scale + most * run_on_s / 2.0;
-    // A slow joint never reaches full braking: two jerk ramps then, which take no longer than this.
-    run_on_s + speed_rad_s / most + run_on_s + 4.0 * config.dt_s()
-}
 
 /// What emitted commands came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -102,11 +89,11 @@ impl CommandWatch {
     /// A watch on a robot's commands under one configuration.
     #[must_use]
     pub fn new(chain: Chain, config: &Config) -> Self {
-        let bound_s = standstill_bound_s(&chain, config);
         Self {
             low_m: Vector3::from(config.limits.workspace_min_m),
             high_m: Vector3::from(config.limits.workspace_max_m),
-            bound_ticks: (bound_s * f64::from(config.rates.reflex_hz)).ceil() as u64,
+            // One more, in which the last acceleration is seen to be over.
+            bound_ticks: u64::from(Promise::new(&chain, config).stop_ticks) + 1,
             config: config.clone(),
             chain,
             last: None,

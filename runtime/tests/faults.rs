@@ -12,8 +12,9 @@ use std::time::Duration;
 use common::{HZ, Plant, Rig, START_NS, Say, Script, reach, tick_ns};
 use reflexarc_drivers::link::{FaultRule, Freeze, LinkFaults};
 use reflexarc_drivers::{Bus, Clock, Link};
+use reflexarc_runtime::failsafe::Cause;
 use reflexarc_runtime::fault::{FaultProfile, Pace, PolicyFault, PolicyFaults, PolicyRule};
-use reflexarc_runtime::{Config, HoldReason, Mode, Runtime, SenseFault, realtime};
+use reflexarc_runtime::{Config, HoldReason, Mode, Runtime, SenseFault, StopCause, realtime};
 
 /// A plant, and a runtime behind a profile of faults.
 struct Faulty {
@@ -81,7 +82,7 @@ fn one_panic_is_forgiven() {
 }
 
 #[test]
-fn a_policy_that_never_answers_leaves_the_arm_at_rest() {
+fn a_policy_that_never_answers_leads_to_a_hold_and_then_to_a_stop() {
     let mut faulty = Faulty::with(PolicyFault::Hang);
     assert_eq!(faulty.run(60), Mode::Active);
     let mode = faulty.run(2 * HZ);
@@ -90,6 +91,9 @@ fn a_policy_that_never_answers_leaves_the_arm_at_rest() {
     faulty.run(HZ);
     assert_eq!(faulty.rig.plant.q, q);
     assert_eq!(faulty.policy.counts().of(PolicyFault::Hang), 1, "never asked again");
+    // Held for ten seconds, it is stopped for good, and that is said.
+    assert_eq!(faulty.run(9 * HZ), Mode::Stopped(StopCause::Failsafe(Cause::MindStalled)));
+    assert_eq!(faulty.rig.plant.q, q);
 }
 
 #[test]

@@ -200,6 +200,11 @@ proptest! {
         let (mut tick, mut number) = (0, 0);
         for (said, age, ticks) in said {
             number += 1;
+            // What latched a stop is forgiven, so that the next thing said has its chance.
+            if reflex.reset(tick_ns(tick), Gate::Open).is_ok() {
+                commanded = false;
+            }
+            reflex.enable();
             let spoken_ns = when(tick_ns(tick), age);
             let mut chunk = said.output(0, spoken_ns);
             for turn in 0..ticks {
@@ -256,6 +261,8 @@ proptest! {
             *q += offset;
         }
         for (said, age, ticks) in said {
+            // What latched a stop is forgiven; where nothing was, there is nothing to reset.
+            let _nothing_latched = rig.runtime.reset(rig.now_ns());
             for turn in 0..ticks {
                 if !matches!(said, Said::Disabled) {
                     rig.runtime.enable(rig.now_ns());
