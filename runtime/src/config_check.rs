@@ -193,6 +193,8 @@ impl Config {
         let realtime = &self.realtime;
         let priority = realtime.fifo_priority;
         ensure(priority <= 99, "realtime.fifo_priority", priority, "0 (off) to 99")?;
+        let cpu = realtime.cpu.unwrap_or(0);
+        ensure(cpu <= 1023, "realtime.cpu", cpu, "the number of a CPU, 0 to 1023")?;
         let slack_ns = realtime.timer_slack_ns;
         ensure(slack_ns <= 1_000_000, "realtime.timer_slack_ns", slack_ns, "0 (unchanged) to 1000000 ns")?;
         if let Some(us) = realtime.cpu_dma_latency_us {

@@ -456,9 +456,8 @@ mod tests {
             (&cost.total, "cost.electricity_per_kwh"),
             (&cost.cloud, "cost.cloud_price_per_million_tokens"),
         ] {
-            for figure in [&row.run] {
-                assert!(matches!(figure, Amount::NotComputed(why) if why.contains(key)), "{figure:?}");
-            }
+            let figure = &row.run;
+            assert!(matches!(figure, Amount::NotComputed(why) if why.contains(key)), "{figure:?}");
             assert_eq!((row.per_hour.value(), row.per_task.value()), (None, None));
         }
         close(&cost.energy_j.run, 36_000.0);

@@ -62,8 +62,10 @@ pub struct Calls {
 impl Calls {
     /// Adds one. A call like the one before adds nothing: each of them does the same twice as once.
     pub fn add(&mut self, call: Call) {
+        if self.calls.iter().rev().flatten().next() == Some(&call) {
+            return;
+        }
         match self.calls.iter().position(Option::is_none) {
-            Some(place) if place > 0 && self.calls[place - 1] == Some(call) => {}
             Some(place) => self.calls[place] = Some(call),
             None => self.lost = self.lost.saturating_add(1),
         }

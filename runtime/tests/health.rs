@@ -183,7 +183,10 @@ fn the_report_shows_the_ledger_as_text_and_json() {
 
 #[test]
 fn levels_mean_something_and_say_why() {
-    let mut rig = Rig::new(Config::default(), reach());
+    let mut config = Config::default();
+    // A hold that lasts must stay a hold here.
+    config.failsafe.sense_stop_ms = 0;
+    let mut rig = Rig::new(config, reach());
     let health = rig.runtime.health();
     assert_eq!(part(&health, "joint_states").level, DiagnosticLevel::Stale);
     assert!(part(&health, "joint_states").message.contains("never seen"));

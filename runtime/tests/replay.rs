@@ -265,7 +265,7 @@ fn a_moment_is_explained_from_what_was_seen_to_what_was_commanded() {
     for words in [
         "mode        active",
         "failsafe    ",
-        "waiting_no_decision →",
+        "waiting_model_cold →",
         "joint_states: 0.0 ms old, looked at message",
         "tokens      PLAN pick red mug",
         "pick(red mug) → reach: tool to",

@@ -37,9 +37,10 @@ fn count(rig: &Rig, topic: &str, name: &str) -> u64 {
 
 #[test]
 fn each_fault_of_a_joint_state_has_its_counter() {
+    type Spoil = fn(&mut reflexarc_drivers::msg::JointState);
     let mut rig = rig();
     rig.plant.sends.joints = false;
-    let faults: [(&str, fn(&mut reflexarc_drivers::msg::JointState)); 8] = [
+    let faults: [(&str, Spoil); 8] = [
         ("non_finite", |state| state.position[3] = f64::NAN),
         ("non_finite", |state| state.position[7] = f64::INFINITY),
         ("shape", |state| state.position.truncate(7)),

@@ -41,9 +41,11 @@ fn find(path: &str, a: &Value, b: &Value) -> Option<Place> {
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             a.iter().zip(b).enumerate().find_map(|(index, (a, b))| find(&format!("{path}[{index}]"), a, b))
         }
-        // By text, so that -0.0 is not 0.0.
-        _ if a.to_string() == b.to_string() => None,
-        _ => Some(Place { field: path.to_owned(), recorded: a.to_string(), replayed: b.to_string() }),
+        _ => {
+            // By text, so that -0.0 is not 0.0.
+            let (recorded, replayed) = (a.to_string(), b.to_string());
+            (recorded != replayed).then(|| Place { field: path.to_owned(), recorded, replayed })
+        }
     }
 }
 

@@ -106,14 +106,13 @@ impl SourceClock {
             self.watched = None;
             return Stamp::Future;
         }
-        match self.capture_ns {
-            Some(last_ns) if capture_ns == last_ns => return Stamp::Repeated,
-            Some(last_ns) if capture_ns < last_ns => {
-                if !self.believes_again(rules, stamp_ns, received_ns, delay_ns) {
-                    return Stamp::Backwards;
-                }
-            }
-            _ => {}
+        let last_ns = self.capture_ns;
+        if last_ns == Some(capture_ns) {
+            return Stamp::Repeated;
+        }
+        let backwards = last_ns.is_some_and(|last_ns| capture_ns < last_ns);
+        if backwards && !self.believes_again(rules, stamp_ns, received_ns, delay_ns) {
+            return Stamp::Backwards;
         }
         let capture_ns = self.corrected_ns(stamp_ns);
         let least_ns = match self.last {

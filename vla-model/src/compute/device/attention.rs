@@ -13,7 +13,10 @@ const UNSEEN: f32 = -1e30;
 
 /// What is added to scores, `[1, 1, rows, keys]`, kept for each sight and size: a policy uses few.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Masks(Arc<Mutex<HashMap<(Sight, usize, usize, usize), Tensor<4>>>>);
+pub(super) struct Masks(Arc<Mutex<HashMap<MaskKey, Tensor<4>>>>);
+
+/// Who sees whom, and the three lengths.
+type MaskKey = (Sight, usize, usize, usize);
 
 impl Masks {
     /// For `queries` queries, `group` times over, and `keys` keys; none where each query sees each key.
