@@ -113,9 +113,10 @@ fn known_keys(path: &[String]) -> String {
 
 /// What serde expected, in the words of someone who writes a file.
 fn in_words(path: &[String], error: &str, value: &Value) -> String {
-    let is_itself = error.starts_with("invalid type: sequence");
+    let one_of_words = error.ends_with("expected string or table") || error.ends_with("string only");
+    let is_itself = one_of_words || error.starts_with("invalid type: sequence");
     let mut error = error.to_owned();
-    if error.ends_with("expected string or table") {
+    if one_of_words {
         // One of several words: they are told when another word is tried.
         error = fit(path, &Value::String("?".into())).err().unwrap_or(error);
     }
