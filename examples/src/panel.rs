@@ -8,7 +8,6 @@ use clap::Parser;
 use reflexarc_drivers::msg::{BoolMsg, StringMsg};
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Clock, Link, Publisher, ZenohConfig};
-use reflexarc_runtime::spine::reset_topic;
 
 /// The publishers of a panel, with their session.
 pub struct Panel {
@@ -42,7 +41,7 @@ impl Panel {
         Ok(Self {
             estop: link.publisher(&topics.estop)?,
             enable: link.publisher(&topics.enable)?,
-            reset: link.publisher(&reset_topic(&topics))?,
+            reset: link.publisher(&topics.reset)?,
             instruction: link.publisher(&topics.instruction)?,
             link,
         })

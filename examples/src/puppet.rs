@@ -7,7 +7,6 @@ use reflexarc_drivers::topic::{Topic, Topics};
 use reflexarc_drivers::{Link, Publisher, Subscription};
 use reflexarc_kinematics::{ARM7_HOME_RAD, Chain, JointLimits};
 use reflexarc_runtime::config::Config;
-use reflexarc_runtime::spine::reset_topic;
 use reflexarc_sim::node::{COMMAND_AGE_LIMIT_NS, JOINT_NAMES, TICK_HZ};
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::decision::{Color, Decision, Goal, Object, Subtask, ToolTarget, Verdict};
@@ -65,7 +64,7 @@ impl Puppet {
             stuck: false,
             estop: safety(&topics.estop)?,
             enable: safety(&topics.enable)?,
-            reset: safety(&reset_topic(topics))?,
+            reset: safety(&topics.reset)?,
             cameras: [link.publisher(&topics.camera("scene"))?, link.publisher(&topics.camera("wrist"))?],
             pads: [link.publisher(&topics.tactile("left"))?, link.publisher(&topics.tactile("right"))?],
             joints: link.publisher(&topics.joint_states)?,

@@ -14,7 +14,6 @@ use reflexarc_runtime::config::DeviceChoice;
 use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_runtime::load::load_policy;
 use reflexarc_runtime::replay::{Decisions, Recorded, replay};
-use reflexarc_runtime::spine::reset_topic;
 use reflexarc_runtime::{Config, Runtime};
 use reflexarc_sim::node::{SimNode, TICK_HZ};
 use reflexarc_sim::scene::Scene;
@@ -41,8 +40,7 @@ fn record(seed: u64, path: &Path) {
     let world = World::new(Scene::pick(seed), ARM7_URDF, &ARM7_HOME_RAD, 0.08, 4).unwrap();
     let link = Link::in_process(&bus, clock.clone());
     let mut node = SimNode::new(world, &link, &topics).unwrap();
-    let (estop, reset) =
-        (link.publisher(&topics.estop).unwrap(), link.publisher(&reset_topic(&topics)).unwrap());
+    let (estop, reset) = (link.publisher(&topics.estop).unwrap(), link.publisher(&topics.reset).unwrap());
     let (enable, instruction) =
         (link.publisher(&topics.enable).unwrap(), link.publisher(&topics.instruction).unwrap());
     let policy = load_policy(config.policy.model.as_ref().unwrap(), &config).unwrap().policy;

@@ -2,7 +2,7 @@
 //! carry its commands. It belongs to one thread; time comes in as an argument.
 
 use reflexarc_drivers::msg::{BoolMsg, Duration, Header, JointTrajectory, JointTrajectoryPoint};
-use reflexarc_drivers::topic::{Topic, Topics};
+use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Link, LinkError, Publisher, QueueSubscription};
 use reflexarc_kinematics::Chain;
 
@@ -35,12 +35,6 @@ pub struct Spine {
     /// What was called since the last tick.
     calls: Calls,
     journal: Option<Leaver<Tick>>,
-}
-
-/// The topic `reset`: true unlatches a stop whose cause is gone.
-#[must_use]
-pub fn reset_topic(topics: &Topics) -> Topic<BoolMsg> {
-    topics.reset.clone()
 }
 
 impl Spine {

@@ -18,7 +18,6 @@ use reflexarc_drivers::msg::{
 use reflexarc_drivers::{Bus, Clock, Link, Publisher, Subscription, Topics};
 use reflexarc_kinematics::ARM7_HOME_RAD;
 use reflexarc_runtime::reflex::Command;
-use reflexarc_runtime::spine::reset_topic;
 use reflexarc_runtime::{Config, Mode, Runtime};
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::decision::{
@@ -220,7 +219,7 @@ impl Plant {
             command: link.subscribe(&topics.joint_command).unwrap(),
             estop: link.publisher(&topics.estop).unwrap(),
             enable: link.publisher(&topics.enable).unwrap(),
-            reset: link.publisher(&reset_topic(&topics)).unwrap(),
+            reset: link.publisher(&topics.reset).unwrap(),
             instruction: link.publisher(&topics.instruction).unwrap(),
             last_command: 0,
             link,
