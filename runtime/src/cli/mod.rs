@@ -18,6 +18,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use reflexarc_drivers::power::Board;
 use reflexarc_drivers::{Clock, Link, ZenohConfig};
 use reflexarc_vla_model::compute::Precision;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::clockwork::monotonic_ns;
 use crate::config::{Config, DeviceChoice};
@@ -294,6 +296,26 @@ fn energy_here(config: &Config) -> Energy {
     energy.or_assumed(config.cost.assumed_watts, 0.0)
 }
 
+/// A flag that the first SIGINT or SIGTERM raises, so that the run ends in a braked hold; the second ends the
+/// process at once, with the shell's code for that signal.
+///
+/// One thread takes both in turn: two handlers that run side by side could each believe to be the first.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut taken = signals.forever();
+        if taken.next().is_some() {
+            told.store(true, Ordering::Release);
+        }
+        if let Some(signal) = taken.next() {
+            std::process::exit(128 + signal);
+        }
+    })?;
+    Ok(stop)
+}
+
 #[expect(clippy::print_stdout, reason = "telling is the purpose of this command")]
 fn run(args: RunArgs) -> Result<u8> {
     let mut config = args.common.into_config()?;
@@ -315,13 +337,7 @@ fn run(args: RunArgs) -> Result<u8> {
     let loaded = load_policy(model_path(&config)?, &config)?;
     println!("model   {} on {}", loaded.policy.name(), loaded.device);
 
-    // Before the threads start, so that a signal at any time ends in a braked hold; a second one ends at once.
-    let (stop, signalled) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signalled))?;
-        signal_hook::flag::register(signal, Arc::clone(&signalled))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = stop_on_signal()?;
     let clock = Clock::system();
     let zenoh = ZenohConfig {
         listen: config.link.listen.clone(),
