@@ -10,12 +10,13 @@ use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
 use reflexarc_runtime::config::{ChunkConfig, Config};
 use reflexarc_runtime::outcome::Outcome as Told;
 use reflexarc_runtime::reflex::Command;
+use reflexarc_runtime::report::Report;
 use reflexarc_runtime::runtime::Runtime;
 use reflexarc_sim::expert;
 use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
-use reflexarc_sim::scene::Scene;
+use reflexarc_sim::scene::{IMAGE_SIDE, Scene};
 use reflexarc_sim::task::{Outcome, PickTask};
-use reflexarc_sim::world::World;
+use reflexarc_sim::world::{View, World};
 use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Verdict};
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
@@ -111,6 +112,10 @@ impl Policy for Whisper {
 fn advise(world: &World, target: usize) -> Option<Verdict> {
     let advice = expert::advise(world, target)?;
     let placed = world.placed(target);
+    let (at_m, _) = expert::grasp(&placed.shape, &world.object(target), 0.0);
+    let camera = world.camera(View::Scene);
+    // Where the object cannot be seen, the middle stands in.
+    let seen = camera.project(&nalgebra::Point3::from(at_m).cast()).unwrap_or([0.5 * IMAGE_SIDE as f32; 2]);
     Some(Verdict::Act {
         plan: vec![Goal::Pick {
             color: translate::color(placed.paint),
@@ -118,7 +123,7 @@ fn advise(world: &World, target: usize) -> Option<Verdict> {
         }],
         subtask: translate::subtask(advice.step),
         target: translate::target(&advice),
-        pixel_uv: [0.5, 0.5],
+        pixel_uv: seen.map(|pixels| pixels / IMAGE_SIDE as f32),
     })
 }
 
@@ -161,6 +166,18 @@ pub fn run_watched(
     decider: Decider,
     look: &mut dyn FnMut(u64, &Runtime, &Command),
 ) -> Result<EpisodeResult> {
+    Ok(run_reported(episode, decider, look)?.0)
+}
+
+/// [`run_watched`], with the runtime's report, whose durations differ from run to run.
+///
+/// # Errors
+/// When the scene or the runtime cannot be built.
+pub fn run_reported(
+    episode: &Episode,
+    decider: Decider,
+    look: &mut dyn FnMut(u64, &Runtime, &Command),
+) -> Result<(EpisodeResult, Report)> {
     let whisper = Arc::new(Mutex::new(None));
     let whispers = matches!(decider, Decider::Expert);
     let policy = match decider {
@@ -218,7 +235,7 @@ pub fn run_watched(
         (Outcome::Running, Told::Infeasible(reason)) => (format!("infeasible: {reason}"), None),
         (Outcome::Running, _) => ("timeout".to_owned(), None),
     };
-    Ok(EpisodeResult {
+    let result = EpisodeResult {
         seed: episode.scene.seed,
         instruction: episode.instruction.clone(),
         outcome,
@@ -232,5 +249,6 @@ pub fn run_watched(
         duration_s: time_s,
         peaks: *watch.peaks(),
         digest: node.world().digest(),
-    })
+    };
+    Ok((result, report))
 }

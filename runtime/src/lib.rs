@@ -15,7 +15,7 @@
 //! | [`config`] | the TOML configuration |
 //! | [`senses`] | newest values with their ages; what is refused and why; health |
 //! | [`mind`] | the policy, asked once per period |
-//! | [`audit`] | every token against the grammar, every number against the world |
+//! | [`audit`] | every token against the grammar, its meaning against the world; every action of a chunk |
 //! | [`chunk`] | action chunks → smooth joint motion |
 //! | [`modes`] | what the loop can be doing, with the diagram |
 //! | [`reflex`], [`motion`] | decision → smoothed target → joints, gripper, limits, workspace |

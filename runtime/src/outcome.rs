@@ -147,18 +147,16 @@ fn describe(kind: ThoughtKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::AuditCounts;
 
     fn thought(now_ms: u64, kind: ThoughtKind) -> ThoughtRecord {
         ThoughtRecord {
             now_ns: now_ms * 1_000_000,
             kind,
             model_ns: 1,
-            token_audit_ns: 1,
-            world_audit_ns: 1,
+            audit_ns: 1,
             tokens: 16,
             skipped: 0,
-            audit: AuditCounts::default(),
+            audit: None,
         }
     }
 
