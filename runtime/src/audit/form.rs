@@ -6,7 +6,7 @@
 //! grammar's own automaton when the audit is made; where they say no, the automaton says why.
 
 use reflexarc_vla_model::decision::{
-    Color, Decision, Goal, Infeasible, Object, Subtask, ToolTarget, Verdict,
+    Decision, Goal, Infeasible, Subtask, ToolTarget, Verdict,
 };
 use reflexarc_vla_model::grammar::{Grammar, SEQUENCE_MAX};
 use reflexarc_vla_model::number::{self, Axis};

@@ -18,7 +18,7 @@ use nalgebra::Isometry3;
 use reflexarc_kinematics::collision::CollisionModel;
 use reflexarc_kinematics::ik::{self, IkOptions, JointBox};
 use reflexarc_kinematics::{Chain, Joints};
-use reflexarc_vla_model::number::{self, Axis, NUMBER_BINS};
+use reflexarc_vla_model::number::{Axis, NUMBER_BINS};
 
 use super::base_from_tool;
 use super::event::{Refusal, Rule};
@@ -258,6 +258,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
     use reflexarc_kinematics::collision::CollisionOptions;
     use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
+    use reflexarc_vla_model::number;
 
     fn arm7() -> Arc<ReachMap> {
         let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
