@@ -5,9 +5,7 @@
 //! each, all in two cache lines, and no state is carried from token to token. The forms are read off the
 //! grammar's own automaton when the audit is made; where they say no, the automaton says why.
 
-use reflexarc_vla_model::decision::{
-    Decision, Goal, Infeasible, Subtask, ToolTarget, Verdict,
-};
+use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Subtask, ToolTarget, Verdict};
 use reflexarc_vla_model::grammar::{Grammar, SEQUENCE_MAX};
 use reflexarc_vla_model::number::{self, Axis};
 use reflexarc_vla_model::token::{Token, TokenKind};
