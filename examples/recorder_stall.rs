@@ -16,6 +16,7 @@ use reflexarc_examples::scratch::Scratch;
 use reflexarc_examples::small_disk::SmallDisk;
 use reflexarc_runtime::Report;
 use reflexarc_runtime::ledger::LatencySummary;
+use reflexarc_runtime::recorder::RecorderReport;
 
 /// The disk stands still between these parts of a run.
 const STALL: (f64, f64) = (0.25, 0.75);
@@ -111,7 +112,7 @@ fn play(arguments: &Arguments) -> Result<bool> {
             let stalls = disk.as_ref().filter(|_| way == Way::Stalls);
             let run = measure(&cast, arguments.seconds, file.as_deref(), stalls)?;
             let recorder = run.report.recorder.as_ref();
-            let dropped = recorder.map_or(0, |recorder| recorder.dropped);
+            let dropped = recorder.map_or(0, RecorderReport::lost);
             println!(
                 "round {round}, {}: lateness p50 {:.0} p99 {:.0} max {:.0} µs; {dropped} dropped, missing {:?}",
                 way.name(),

@@ -199,7 +199,7 @@ fn a_queue_loses_nothing_within_its_capacity(Pair { a, b }: Pair) {
 fn taps_record_both_directions(Pair { a, b }: Pair) {
     let topic = Topic::<StringMsg>::new("notes");
     let (tap_a, tap_b, full) = (a.tap(1000), b.tap(1000), b.tap(1));
-    let subscription = b.subscribe(&topic).unwrap();
+    let mut subscription = b.subscribe(&topic).unwrap();
     let second = b.subscribe(&topic).unwrap();
     let publisher = a.publisher(&topic).unwrap();
     warm_up(&publisher, &StringMsg::new("warm"), || {
@@ -219,6 +219,13 @@ fn taps_record_both_directions(Pair { a, b }: Pair) {
     let received = tap_b.recv_timeout(PATIENCE).unwrap();
     assert!(!received.outgoing);
     assert_eq!((received.log_ns, received.publish_ns, received.sequence), (2_000, 1_000, sequence));
+    assert_eq!(
+        Attachment::decode(received.attachment.as_ref().map(|bytes| &bytes[..])).unwrap().gid,
+        publisher.gid()
+    );
+    let sample =
+        until("the value is there", || subscription.latest().filter(|sample| sample.value.data == "x"));
+    assert_eq!((out.arrival, received.arrival), (0, sample.arrival), "taps and readers count alike");
     assert_eq!(received.bytes, out.bytes);
     assert_eq!(&*received.bytes, StringMsg::new("x").encode());
     until("both subscriptions have it", || {

@@ -27,6 +27,8 @@
 //! | tool speed | – | one factor for all joints |
 //! | answer | whether a limit acted | which limits acted |
 
+use serde::{Deserialize, Serialize};
+
 use crate::chain::Chain;
 use crate::joints::{Joints, MAX_DOF};
 use crate::stop::{Brakes, MAX_STOP_TICKS, Moving, edge};
@@ -104,7 +106,7 @@ impl LimiterConfig {
 }
 
 /// Which limits kept an output from being what was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acted {
     /// A wish outside the position limits, or a motion that could not have stopped before them.
     pub position: bool,

@@ -378,6 +378,14 @@ pub struct RecordConfig {
     pub path: Option<PathBuf>,
     /// Messages waiting for the disk at most; what comes beyond is dropped and counted.
     pub queue: usize,
+    /// The folder in which the last seconds are written at the first failure, as `black-box-STAMP.mcap`;
+    /// absent: they are not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub black_box: Option<PathBuf>,
+    /// How much is kept for that, s.
+    pub black_box_s: u64,
+    /// Memory for it at most, MB; less time is kept where it does not suffice.
+    pub black_box_mb: usize,
 }
 
 /// The user's prices. None has a default: what has no price is not computed, and the report says so.
@@ -589,7 +597,7 @@ impl Default for PolicyConfig {
 
 impl Default for RecordConfig {
     fn default() -> Self {
-        Self { path: None, queue: 4096 }
+        Self { path: None, queue: 4096, black_box: None, black_box_s: 30, black_box_mb: 64 }
     }
 }
 

@@ -95,7 +95,16 @@ impl Config {
             recording.unwrap_or_else(|| "".as_ref()),
             "the path of a file",
         )?;
+        let black_box = self.record.black_box.as_deref();
+        ensure(
+            black_box.is_none_or(|path| !path.as_os_str().is_empty()),
+            "record.black_box",
+            black_box.unwrap_or_else(|| "".as_ref()),
+            "the path of a folder",
+        )?;
         whole("record.queue", self.record.queue as u64, 16, 1_000_000)?;
+        whole("record.black_box_s", self.record.black_box_s, 1, 3_600)?;
+        whole("record.black_box_mb", self.record.black_box_mb as u64, 8, 65_536)?;
         self.validate_cost()?;
         self.validate_metrics()
     }

@@ -81,6 +81,8 @@ pub enum ThoughtKind {
 /// One decision of the mind.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThoughtRecord {
+    /// Its number, from 1.
+    pub number: u64,
     /// When it was ready, ns.
     pub now_ns: u64,
     /// What came of it.
@@ -332,6 +334,7 @@ mod tests {
         let mut ledger = Ledger::default();
         for index in 0..=60_u64 {
             ledger.thought(&ThoughtRecord {
+                number: index + 1,
                 now_ns: 5_000_000_000 + index * 1_000_000_000 / 60,
                 kind: ThoughtKind::Act(Subtask::Reach),
                 model_ns: 4_000_000,

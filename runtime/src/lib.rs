@@ -30,7 +30,9 @@
 //! | [`rt`] | what is asked of the system for the reflex, and what it gave; stalls; systemd |
 //! | [`stages`] | where the time from an observation to its command goes |
 //! | [`clockwork`] | absolute schedules: skip and count, never burst |
-//! | [`recorder`] | the MCAP file |
+//! | [`journal`] | what no second run would repeat, tick by tick |
+//! | [`recorder`] | the MCAP file and the black box |
+//! | [`replay`] | a recorded run again, bit for bit, and why it went as it did |
 //! | [`ledger`], [`outcome`], [`progress`], [`report`] | what is said about a run |
 //! | [`doctor`] | what a board grants, and how to change what it does not |
 //! | [`watch`] | a judge of emitted commands, for tests and evaluations |
@@ -78,6 +80,7 @@ mod findings;
 mod guarded;
 pub mod health;
 pub mod interlock;
+pub mod journal;
 pub mod ledger;
 pub mod load;
 pub mod mind;
@@ -88,6 +91,7 @@ pub mod progress;
 pub mod realtime;
 pub mod recorder;
 pub mod reflex;
+pub mod replay;
 pub mod report;
 pub mod rt;
 pub mod runtime;

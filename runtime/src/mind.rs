@@ -20,6 +20,7 @@ use crate::audit::{Audit, AuditVerdict, Facts, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
 use crate::guarded::Guarded;
+use crate::journal::{Leaver, Said, ThoughtEntry, Told};
 use crate::ledger::{ThoughtKind, ThoughtRecord};
 use crate::reflex::Intent;
 use crate::senses::Snapshot;
@@ -53,6 +54,18 @@ impl Thought {
         }
     }
 
+    /// Why the audit refused it, if it did.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        if let Self::Refused(refusal) = self { Some(*refusal) } else { None }
+    }
+
+    /// The number of its chunk, if it is one.
+    #[must_use]
+    pub fn chunk(&self) -> Option<u64> {
+        if let Self::Planned(number, _) = self { Some(*number) } else { None }
+    }
+
     fn kind(&self) -> ThoughtKind {
         match self {
             Self::Decided(decision) => match &decision.verdict {
@@ -79,6 +92,11 @@ pub struct Mind {
     instructed: u64,
     refused_instructions: u64,
     unsent: u64,
+    /// Number of arrival of the last instruction that came as a message.
+    heard: u64,
+    /// What the program itself said last since the last thought; kept for the journal.
+    told: Option<Told>,
+    journal: Option<Leaver<ThoughtEntry>>,
 }
 
 impl Mind {
@@ -109,6 +127,9 @@ impl Mind {
             instructed: 0,
             refused_instructions: 0,
             unsent: 0,
+            heard: 0,
+            told: None,
+            journal: None,
         })
     }
 
@@ -130,8 +151,29 @@ impl Mind {
         self.refused_instructions
     }
 
+    /// Leaves every thought in `journal` from now on.
+    pub fn record_into(&mut self, journal: Leaver<ThoughtEntry>) {
+        self.journal = Some(journal);
+    }
+
     /// Replaces the instruction. Returns whether it was taken: 1 to [`INSTRUCTION_MAX`] bytes.
     pub fn instruct(&mut self, instruction: &str) -> bool {
+        let taken = self.take_instruction(instruction);
+        if taken && self.journal.is_some() {
+            self.told = Some(Told { words: self.instruction.clone(), after: self.heard });
+        }
+        taken
+    }
+
+    /// Takes the instructions that have come as messages; [`Mind::think`] does so first.
+    pub fn listen(&mut self) {
+        while let Some(sample) = self.instructions.try_recv() {
+            self.heard = sample.arrival;
+            self.take_instruction(&sample.value.data);
+        }
+    }
+
+    fn take_instruction(&mut self, instruction: &str) -> bool {
         let words = instruction.trim();
         if words.is_empty() || words.len() > INSTRUCTION_MAX {
             self.refused_instructions += 1;
@@ -184,9 +226,7 @@ impl Mind {
         snapshot: &Snapshot,
         skipped: u64,
     ) -> Option<(Thought, ThoughtRecord)> {
-        while let Some(sample) = self.instructions.try_recv() {
-            self.instruct(&sample.value.data);
-        }
+        self.listen();
         let playing = snapshot.playing.as_ref();
         if self.spoken.too_early(snapshot.heard, playing) {
             return None;
@@ -211,6 +251,7 @@ impl Mind {
         };
         let audit_ns = nanoseconds(answered.elapsed());
         let model_ns = nanoseconds(answered.duration_since(begun));
+        let said = self.journal.is_some().then(|| Said::from(&decided));
         let (mut tokens, mut skipped) = (0, skipped);
         match &decided {
             Ok(Output::Goals(decision)) => tokens = u32::try_from(decision.tokens.len()).unwrap_or(u32::MAX),
@@ -232,10 +273,27 @@ impl Mind {
             }
         };
         self.decisions += 1;
+        if let (Some(journal), Some(said)) = (&mut self.journal, said) {
+            journal.leave(ThoughtEntry {
+                number: self.decisions,
+                tick: snapshot.tick,
+                now_ns,
+                instruction: self.instruction.clone(),
+                instructions: self.heard,
+                told: self.told.take(),
+                tokens: said.tokens(),
+                said,
+                refused: thought.refusal(),
+                chunk: thought.chunk(),
+                model_ns,
+                audit_ns,
+            });
+        }
         if let Thought::Decided(decision) = &thought {
             self.announce(now_ns, decision);
         }
         let record = ThoughtRecord {
+            number: self.decisions,
             now_ns,
             kind: thought.kind(),
             model_ns,

@@ -253,6 +253,38 @@ impl Mode {
     }
 }
 
+impl Mode {
+    /// Whether something has failed, rather than just not begun, ended, or been asked for: what freezes the
+    /// black box.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Waiting(_) | Self::Active | Self::Stopped(StopCause::Shutdown) => false,
+            Self::Stopped(
+                StopCause::EmergencyStop | StopCause::EmergencyStopSilent | StopCause::Failsafe(_),
+            ) => true,
+            Self::Holding(reason) => match reason {
+                HoldReason::Sense(_)
+                | HoldReason::Expired { .. }
+                | HoldReason::Refused(_)
+                | HoldReason::PolicyFailed
+                | HoldReason::Blocked { .. }
+                | HoldReason::ClockJump { .. }
+                | HoldReason::Overrun { .. }
+                | HoldReason::PadForce { .. } => true,
+                HoldReason::NotEnabled
+                | HoldReason::NoDecision
+                | HoldReason::RanDry
+                | HoldReason::Settling
+                | HoldReason::Infeasible { .. }
+                | HoldReason::Calibration(_)
+                | HoldReason::ModelCold
+                | HoldReason::PoseApart { .. } => false,
+            },
+        }
+    }
+}
+
 fn write_apart(f: &mut fmt::Formatter<'_>, joint: u8, apart_mrad: u32) -> fmt::Result {
     write!(f, "the first action is {:.2} rad from where joint {} is", f64::from(apart_mrad) / 1e3, joint + 1)
 }

@@ -10,7 +10,7 @@
 //! out of the box by a little; [`WORKSPACE_SLACK_M`] is tested to cover it.
 
 use nalgebra::{Isometry3, Vector3};
-use reflexarc_kinematics::limit::{JointLimiter, Limited, LimiterConfig};
+use reflexarc_kinematics::limit::{Acted, JointLimiter, Limited, LimiterConfig};
 use reflexarc_kinematics::track::{Tracker, TrackerConfig};
 use reflexarc_kinematics::{Chain, Joints};
 
@@ -32,7 +32,7 @@ pub struct Motion {
     high_m: Vector3<f64>,
     q: Joints,
     qd: Joints,
-    limited: bool,
+    acted: Acted,
 }
 
 /// The configured limits for ticks of `dt_s`.
@@ -70,7 +70,7 @@ impl Motion {
             high_m: Vector3::from(limits.workspace_max_m),
             q: posture,
             qd: Joints::zeros(chain.dof()),
-            limited: false,
+            acted: Acted::default(),
             chain,
         };
         motion.anchor(&posture);
@@ -85,7 +85,7 @@ impl Motion {
         self.tracker.reset(q);
         self.q = *q;
         self.qd = Joints::zeros(q.len());
-        self.limited = false;
+        self.acted = Acted::default();
     }
 
     /// Commanded positions, rad.
@@ -100,10 +100,10 @@ impl Motion {
         &self.qd
     }
 
-    /// Whether a limit changed what was wanted in the last tick.
+    /// Which limits changed what was wanted in the last tick.
     #[must_use]
-    pub fn limited(&self) -> bool {
-        self.limited
+    pub fn acted(&self) -> Acted {
+        self.acted
     }
 
     /// Whether the commands have come to rest.
@@ -165,7 +165,7 @@ impl Motion {
         // An input of the wrong length is how the limiter is told to bring all joints to rest.
         let out = self.limiter.limit(&[]);
         self.take(&out);
-        self.limited = false;
+        self.acted = Acted::default();
         self.tracker.reset(&self.q);
     }
 
@@ -175,7 +175,7 @@ impl Motion {
     }
 
     fn take(&mut self, out: &Limited) {
-        self.limited = out.acted.any();
+        self.acted = out.acted;
         self.qd = self.limiter.velocity();
         self.q = out.q;
     }

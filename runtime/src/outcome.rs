@@ -169,6 +169,7 @@ mod tests {
 
     fn thought(now_ms: u64, kind: ThoughtKind) -> ThoughtRecord {
         ThoughtRecord {
+            number: now_ms,
             now_ns: now_ms * 1_000_000,
             kind,
             model_ns: 1,

@@ -8,9 +8,12 @@
 //! held keeps its place and its grip; nothing ever opens the gripper but a decision, and a pad that feels too much.
 
 use nalgebra::{Isometry3, Translation3, UnitQuaternion};
+use reflexarc_kinematics::limit::Acted;
 use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::chunk::ActionChunk;
 use reflexarc_vla_model::decision::{Decision, ToolTarget, Verdict};
+use reflexarc_vla_model::exact;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::base_from_tool;
 use crate::blind::{Again, Sight};
@@ -20,6 +23,7 @@ use crate::failsafe::{
     Action, Cause, CauseSet, Failsafe, Flags, Promise, ResetRefused, Standing, Transition,
 };
 use crate::findings::{Details, Findings, Wish};
+use crate::journal::exact_joints;
 use crate::modes::{HoldReason, Mode, Rule, StopCause, WaitReason};
 use crate::motion::Motion;
 use crate::safety::Gate;
@@ -53,20 +57,24 @@ pub enum Intent<'a> {
 }
 
 /// What the actuators are told.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JointCommand {
     /// Joint positions in the chain's order, rad.
+    #[serde(with = "exact_joints")]
     pub q: Joints,
     /// Joint velocities, rad/s.
+    #[serde(with = "exact_joints")]
     pub qd: Joints,
     /// Opening between the fingers, m.
+    #[serde(with = "exact")]
     pub gripper_width_m: f64,
     /// Force limit of the gripper, N.
+    #[serde(with = "exact")]
     pub gripper_force_n: f64,
 }
 
 /// One tick's result.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Command {
     /// Time of the tick, ns.
     pub stamp_ns: u64,
@@ -74,8 +82,8 @@ pub struct Command {
     pub mode: Mode,
     /// What to send; nothing before the first motion is allowed.
     pub joints: Option<JointCommand>,
-    /// Whether a limit changed what was wanted.
-    pub limited: bool,
+    /// Which limits changed what was wanted.
+    pub acted: Acted,
     /// Capture time of the observation behind the motion, ns; absent where nothing is followed.
     pub observation_ns: Option<u64>,
     /// Whether this is the first command that follows from that observation.
@@ -300,7 +308,7 @@ impl Reflex {
                 gripper_width_m: self.gripper_width_m,
                 gripper_force_n: self.touch.grip_n(self.gripper_force_n),
             }),
-            limited: self.anchored && self.motion.limited(),
+            acted: if self.anchored { self.motion.acted() } else { Acted::default() },
             observation_ns,
             first,
             failsafe: standing,

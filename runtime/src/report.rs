@@ -432,14 +432,26 @@ impl Report {
             }
         }
         if let Some(recorder) = &self.recorder {
-            writeln!(
-                out,
-                "recording         {} ({} messages, {:.1} MB, {} dropped)",
-                recorder.path,
-                recorder.messages,
-                recorder.payload_bytes as f64 / 1e6,
-                recorder.dropped
-            )?;
+            if !recorder.path.is_empty() {
+                writeln!(
+                    out,
+                    "recording         {} ({} messages, {:.1} MB, {} ticks, {} thoughts; dropped {} + {} + {})",
+                    recorder.path,
+                    recorder.messages,
+                    recorder.payload_bytes as f64 / 1e6,
+                    recorder.ticks,
+                    recorder.thoughts,
+                    recorder.dropped,
+                    recorder.dropped_ticks,
+                    recorder.dropped_thoughts
+                )?;
+            }
+            if let Some(path) = &recorder.black_box {
+                writeln!(
+                    out,
+                    "black box         {path} (something failed; `reflexarc replay --explain T` tells)"
+                )?;
+            }
         }
         self.cost.write_text(out)?;
         for problem in &self.problems {

@@ -22,12 +22,13 @@ use crate::cost::{CostReport, Energy, Usage};
 use crate::failsafe::{Failsafe, FailsafeReport, Promise, ResetRefused};
 use crate::health::server::ServeError;
 use crate::health::{Health, Vitals, Watcher};
+use crate::journal::JournalEnds;
 use crate::ledger::{Ledger, TickRecord};
 use crate::mind::{Mind, Thought};
 use crate::modes::{Mode, StopCause};
 use crate::outcome::{Outcome, OutcomeWatch};
 use crate::progress::Progress;
-use crate::recorder::RecordError;
+use crate::recorder::{RecordError, RecorderReport, Recording, RunInfo};
 use crate::reflex::Command;
 use crate::report::{ChunkReport, Report, TopicReport};
 use crate::senses::{Senses, Snapshot};
@@ -140,8 +141,12 @@ pub struct Runtime {
     pub(crate) writer: CommandWriter,
     pub(crate) ledger: Ledger,
     pub(crate) watch: OutcomeWatch,
-    pub(crate) thought: Option<Thought>,
-    pending: Option<(u64, Thought)>,
+    /// What `config.record` asks for. Drained by [`Runtime::step`]; in real time a thread takes it over.
+    pub(crate) recording: Option<Recording>,
+    /// The thought in force, with its number.
+    thought: Option<(u64, Thought)>,
+    /// The thought that comes into force at the tick given first.
+    pending: Option<(u64, (u64, Thought))>,
     tick: u64,
     snapshot: Snapshot,
 }
@@ -157,11 +162,23 @@ impl Runtime {
         let chain = chain_of(&config, &description)?;
         let audit = Audit::new(chain.clone(), &config, &description)?;
         let topics = Topics::new(&config.link.namespace);
+        let info = RunInfo::new(&config, policy.name());
+        // Before any subscription, so that the first payload is in it.
+        let (recording, journal) = Recording::begin(&config.record, &link, &info)?.unzip();
+        let mut spine = Spine::new(&link, &topics, &config, chain.clone())?;
+        let writer = CommandWriter::new(&link, &topics, &config, &chain)?;
+        let dof = chain.dof();
+        let mut mind = Mind::new(&link, &topics, &config, &chain, audit, policy)?;
+        if let Some(JournalEnds { ticks, thoughts }) = journal {
+            spine.record_into(ticks);
+            mind.record_into(thoughts);
+        }
         Ok(Self {
-            dof: chain.dof(),
-            spine: Spine::new(&link, &topics, &config, chain.clone())?,
-            writer: CommandWriter::new(&link, &topics, &config, &chain)?,
-            mind: Mind::new(&link, &topics, &config, &chain, audit, policy)?,
+            dof,
+            spine,
+            writer,
+            mind,
+            recording,
             ledger: Ledger::default(),
             watch: OutcomeWatch::default(),
             thought: None,
@@ -190,15 +207,19 @@ impl Runtime {
             let longer = u128::from(self.mind.imitated_delay_ns()) * u128::from(self.config.rates.reflex_hz);
             let longer = u64::try_from(longer.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
             let due = self.tick.saturating_add(self.config.lockstep_delay_ticks()).saturating_add(longer);
-            self.pending = Some((due, thought));
+            self.pending = Some((due, (record.number, thought)));
             self.take_due();
         }
-        let command = self.spine.act(now_ns, &self.snapshot, self.thought.as_ref());
+        let thought = self.thought.as_ref().map(|(number, thought)| (*number, thought));
+        let command = self.spine.act(now_ns, &self.snapshot, thought);
         self.writer.write(&command);
         let record = tick_record(&command, &self.snapshot);
         self.ledger.tick(&record);
         self.watch.mode(command.mode);
         self.tick += 1;
+        if let Some(recording) = &mut self.recording {
+            recording.drain();
+        }
         command
     }
 
@@ -224,7 +245,7 @@ impl Runtime {
     /// The thought in force in the last tick.
     #[must_use]
     pub fn thought(&self) -> Option<&Thought> {
-        self.thought.as_ref()
+        self.thought.as_ref().map(|(_, thought)| thought)
     }
 
     /// What was sensed in the last tick.
@@ -296,6 +317,14 @@ impl Runtime {
         Ok(())
     }
 
+    /// Ends a lockstep run's recording; `None` where nothing is recorded.
+    ///
+    /// # Errors
+    /// [`RecordError`] if writing failed at any time.
+    pub fn finish_recording(&mut self) -> Result<Option<RecorderReport>, RecordError> {
+        self.recording.take().map(Recording::finish).transpose()
+    }
+
     /// How the run stands.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -358,7 +387,7 @@ pub(crate) fn tick_record(command: &Command, snapshot: &Snapshot) -> TickRecord 
         observation_age_ns: snapshot.observation_age_ns(),
         observation_to_command_ns: age_ns.filter(|_| command.first),
         commanded: command.joints.is_some(),
-        limited: command.limited,
+        limited: command.acted.any(),
         failsafe: command.failsafe,
         transition: command.transition,
     }

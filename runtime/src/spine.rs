@@ -9,6 +9,7 @@ use reflexarc_kinematics::Chain;
 use crate::chunk::PlayStats;
 use crate::config::Config;
 use crate::failsafe::{Action, Failsafe, Promise, ResetRefused};
+use crate::journal::{Call, Calls, Inputs, Leaver, Tick};
 use crate::mind::Thought;
 use crate::modes::{Mode, StopCause};
 use crate::reflex::{Command, Intent, Reflex};
@@ -30,6 +31,10 @@ pub struct Spine {
     operator_override: QueueSubscription<BoolMsg>,
     events_lost: u64,
     resets_refused: u64,
+    inputs: Inputs,
+    /// What was called since the last tick.
+    calls: Calls,
+    journal: Option<Leaver<Tick>>,
 }
 
 /// The topic `reset`: true unlatches a stop whose cause is gone.
@@ -54,35 +59,50 @@ impl Spine {
             operator_override: link.subscribe_queue(&topics.operator_override, EVENTS)?,
             events_lost: 0,
             resets_refused: 0,
+            inputs: Inputs::default(),
+            calls: Calls::default(),
+            journal: None,
         })
     }
 
     /// First half of a tick: reads the senses.
     pub fn sense(&mut self, now_ns: u64) -> Snapshot {
         let mut snapshot = self.senses.read(now_ns);
+        self.inputs.tick += 1;
+        snapshot.tick = self.inputs.tick;
         snapshot.playing = self.reflex.playing(snapshot.observation_ns);
         snapshot.heard = self.reflex.heard();
         snapshot
     }
 
-    /// Second half of a tick: takes events, then acts on the snapshot and the newest thought.
-    /// Never blocks; does not allocate.
-    pub fn act(&mut self, now_ns: u64, snapshot: &Snapshot, thought: Option<&Thought>) -> Command {
+    /// Leaves every tick in `journal` from now on.
+    pub fn record_into(&mut self, journal: Leaver<Tick>) {
+        self.journal = Some(journal);
+    }
+
+    /// Second half of a tick: takes events, then acts on the snapshot and on the newest thought, which comes
+    /// with its number. Never blocks; does not allocate.
+    pub fn act(&mut self, now_ns: u64, snapshot: &Snapshot, thought: Option<(u64, &Thought)>) -> Command {
         while let Some(sample) = self.estop.try_recv() {
             self.safety.on_estop(sample.value.data, now_ns);
+            self.inputs.events.estop = sample.arrival;
         }
         // What was lost to a full queue may have been a stop, or the end of an enable.
-        let lost = self.estop.stats().overwritten_unread + self.enable.stats().overwritten_unread;
-        if lost > self.events_lost {
-            self.events_lost = lost;
+        let (estop_lost, enable_lost) =
+            (self.estop.stats().overwritten_unread, self.enable.stats().overwritten_unread);
+        (self.inputs.events.estop_lost, self.inputs.events.enable_lost) = (estop_lost, enable_lost);
+        if estop_lost + enable_lost > self.events_lost {
+            self.events_lost = estop_lost + enable_lost;
             self.safety.strike();
         }
         while let Some(sample) = self.operator_override.try_recv() {
             self.safety.on_override(sample.value.data, now_ns);
+            self.inputs.events.operator_override = sample.arrival;
         }
         let mut enabled = false;
         while let Some(sample) = self.enable.try_recv() {
             self.safety.on_enable(sample.value.data, now_ns);
+            self.inputs.events.enable = sample.arrival;
             enabled |= sample.value.data;
         }
         let gate = self.safety.gate(now_ns);
@@ -93,18 +113,28 @@ impl Spine {
         let mut released = false;
         while let Some(sample) = self.reset.try_recv() {
             released |= sample.value.data;
+            self.inputs.events.reset = sample.arrival;
         }
         if released && self.reflex.reset(now_ns, gate).is_err() {
             self.resets_refused += 1;
         }
         self.reflex.set_override(self.safety.overridden(now_ns));
-        let intent = thought.map_or(Intent::Nothing, Thought::intent);
-        self.reflex.tick(now_ns, snapshot, gate, intent)
+        self.inputs.seen = self.senses.seen();
+        self.inputs.calibrated = self.senses.calibrated_seen();
+        self.inputs.calls = std::mem::take(&mut self.calls);
+        let (number, intent) =
+            thought.map_or((0, Intent::Nothing), |(number, thought)| (number, thought.intent()));
+        let command = self.reflex.tick(now_ns, snapshot, gate, intent);
+        if let Some(journal) = &mut self.journal {
+            journal.leave(Tick { inputs: self.inputs, thought: number, command });
+        }
+        command
     }
 
     /// Orders a stop, which the next tick latches: the end of the program, or as the `estop` topic would for any other
     /// cause.
     pub fn stop(&mut self, cause: StopCause) {
+        self.calls.add(Call::Stop(cause));
         match cause {
             StopCause::Shutdown => self.safety.end(),
             StopCause::EmergencyStop | StopCause::EmergencyStopSilent | StopCause::Failsafe(_) => {
@@ -118,17 +148,20 @@ impl Spine {
     /// # Errors
     /// [`ResetRefused`] if nothing is latched or the cause lasts.
     pub fn reset(&mut self, now_ns: u64) -> Result<(), ResetRefused> {
+        self.calls.add(Call::Reset { now_ns });
         self.reflex.reset(now_ns, self.safety.look(now_ns))
     }
 
     /// Gives one enable, as the `enable` topic would.
     pub fn enable(&mut self, now_ns: u64) {
+        self.calls.add(Call::Enable { now_ns });
         self.safety.on_enable(true, now_ns);
         self.reflex.enable();
     }
 
     /// The model has run, and the interlock need not wait for it.
     pub fn warm(&mut self) {
+        self.calls.add(Call::Warm);
         self.reflex.warm();
     }
 
@@ -148,6 +181,12 @@ impl Spine {
     #[must_use]
     pub fn touch_counts(&self) -> TouchCounts {
         self.reflex.touch_counts()
+    }
+
+    /// What the last tick took from outside: with the payloads themselves, all that it depends on.
+    #[must_use]
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
     }
 
     /// The mode of the last tick.

@@ -45,6 +45,7 @@ const FINE: &[(&str, &str, &str)] = &[
     ("policy.instruction", "\"wrong\"", "the model says what it cannot do"),
     ("policy.model", "\"wrong\"", "whether the file is there shows when it is read"),
     ("rates.lockstep_delay_ms", "0", "what is said comes into force in the same tick"),
+    ("record.black_box", "\"wrong\"", "whether the folder can be made shows when something fails"),
     ("record.path", "\"wrong\"", "whether the file can be written shows when it is created"),
     ("robot.base", "\"wrong\"", "whether the robot has such a link shows when its description is read"),
     ("robot.gripper_joint", "\"wrong\"", "any name may stand in joint_states"),

@@ -162,7 +162,7 @@ fn run(length: usize, delay: u64, jitter: bool, error_rad: f64) -> (Row, Vec<u64
         let Some(joints) = command.joints else { continue };
         q = joints.q;
         row.commanded.add(Some(&q), &chain);
-        row.limited += u64::from(command.limited);
+        row.limited += u64::from(command.acted.any());
         row.idle += u64::from(command.mode == Mode::Holding(HoldReason::RanDry));
         bits.extend(q.iter().map(|q| q.to_bits()));
     }

@@ -1,7 +1,9 @@
 //! Action chunks: what policies say that were trained on demonstrations of joint motion.
 
+use serde::{Deserialize, Serialize};
+
 /// A timed sequence of joint targets, answering one observation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActionChunk {
     /// Capture time of the observation that this answers, ns; the first action is for that moment.
     pub observation_ns: u64,
@@ -10,6 +12,7 @@ pub struct ActionChunk {
     /// Values of one action: the arm's joints, then the gripper, in the units of the training data.
     pub width: usize,
     /// `count × width` values, action after action.
+    #[serde(with = "crate::exact")]
     pub actions: Vec<f32>,
 }
 

@@ -161,13 +161,17 @@ impl fmt::Display for Goal {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolTarget {
     /// Origin of the tool frame in the base frame, metres (x forward, y left, z up; table at 0).
+    #[serde(with = "crate::exact")]
     pub position_m: [f64; 3],
     /// Turn about the vertical, radians, modulo π: `base_from_tool = Rz(yaw) · Rx(π)`.
     /// At 0 the fingers open along the base's y axis.
+    #[serde(with = "crate::exact")]
     pub yaw_rad: f64,
     /// Opening between the fingers, metres.
+    #[serde(with = "crate::exact")]
     pub gripper_width_m: f64,
     /// Closing force, newtons.
+    #[serde(with = "crate::exact")]
     pub gripper_force_n: f64,
 }
 
@@ -186,6 +190,7 @@ pub enum Verdict {
         target: ToolTarget,
         /// Centre of the target object in the scene image, as fractions of width and height
         /// (0..1, origin at the top left).
+        #[serde(with = "crate::exact")]
         pixel_uv: [f32; 2],
     },
     /// The instruction cannot be carried out; nothing may move.
@@ -201,6 +206,7 @@ pub struct Decision {
     pub verdict: Verdict,
     /// How sure the model is, 0..=1: the weakest choice in the sequence
     /// (see [`Decoded::confidence`](crate::grammar::Decoded::confidence)).
+    #[serde(with = "crate::exact")]
     pub confidence: f32,
     /// Time of the observation that this answers, nanoseconds on the caller's clock.
     pub observation_ns: u64,

@@ -11,6 +11,7 @@
 //! | [`observation`] | what a policy sees |
 //! | [`decision`] | what a policy says in goals |
 //! | [`policy`] | the trait between the two |
+//! | [`exact`] | numbers as JSON without losing a bit |
 //! | [`instruction`] | an instruction's words as numbers |
 //! | [`phrasing`] | instructions to train and to test on, with their meaning |
 //! | [`token`], [`number`] | the vocabulary of decisions |
@@ -43,6 +44,7 @@ pub mod chunk;
 pub mod compute;
 pub mod decision;
 pub mod device;
+pub mod exact;
 pub mod goal;
 pub mod grammar;
 pub mod image;

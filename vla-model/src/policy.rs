@@ -47,6 +47,12 @@ pub enum PolicyError {
         /// What it said.
         reason: String,
     },
+    /// A policy failed in a run that is replayed.
+    #[error("{reason}")]
+    Recorded {
+        /// What the policy said then.
+        reason: String,
+    },
     /// The policy panicked, now or too often before to be asked again.
     #[error("the policy has panicked {times} times: {message}")]
     Panicked {

@@ -284,8 +284,7 @@ impl Link {
         if payload.len() > MAX_MESSAGE_BYTES {
             return Err(LinkError::TooLarge { topic: topic.name().to_owned(), found_bytes: payload.len() });
         }
-        let known = Attachment::decode(attachment).ok();
-        self.shared.taps.record(&TopicInfo::new(topic), self.shared.clock.now_ns(), known, true, payload);
+        self.shared.taps.sent(&TopicInfo::new(topic), self.shared.clock.now_ns(), attachment, payload);
         self.shared
             .transport
             .inject(&topic.key_expr(self.shared.domain), topic.qos(), payload, attachment)

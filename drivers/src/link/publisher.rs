@@ -80,7 +80,7 @@ impl<M: Message> Publisher<M> {
         *sequence += 1;
         let source_ns = self.shared.clock.now_ns();
         let attachment = Attachment { sequence: *sequence, source_ns, gid: self.gid };
-        self.shared.taps.record(&self.topic, source_ns, Some(attachment), true, &payload);
+        self.shared.taps.sent(&self.topic, source_ns, Some(&attachment.encode()), &payload);
         self.outlet
             .send(payload, &attachment)
             .map_err(|reason| LinkError::Put { topic: self.topic.name.to_string(), reason })

@@ -35,6 +35,9 @@ pub struct Sample<M> {
     pub source_ns: u64,
     /// When it arrived, by this link's clock.
     pub received_ns: u64,
+    /// Its number among all payloads that came to this subscription, from 1, unreadable and repeated ones
+    /// included; the same as in [`super::TapRecord::arrival`].
+    pub arrival: u64,
 }
 
 impl<M> Sample<M> {
@@ -124,6 +127,7 @@ struct Intake<M: Message> {
     tracker: Tracker,
     keeper: Keeper<Sample<M>>,
     store: Store<M>,
+    arrivals: u64,
 }
 
 /// The transport's side of a subscription.
@@ -151,13 +155,15 @@ impl<M: Message> Inbox<M> {
 impl<M: Message> Sink for Inbox<M> {
     fn deliver(&self, payload: &[u8], attachment: Option<&[u8]>) {
         let received_ns = self.clock.now_ns();
-        let attachment = Attachment::decode(attachment);
-        self.taps.received(&self.topic, self.tap_id, received_ns, attachment.ok(), payload);
-        let Attachment { sequence, source_ns, gid } = match attachment {
+        let mut intake = lock(&self.intake);
+        intake.arrivals += 1;
+        let arrival = intake.arrivals;
+        // Within the lock, so that taps see payloads in the order in which they are taken.
+        self.taps.received(&self.topic, self.tap_id, arrival, received_ns, attachment, payload);
+        let Attachment { sequence, source_ns, gid } = match Attachment::decode(attachment) {
             Ok(attachment) => attachment,
             Err(error) => return self.malformed(&error),
         };
-        let mut intake = lock(&self.intake);
         match intake.tracker.track(gid, sequence) {
             Verdict::New { lost } => add(&self.counters.gaps, lost),
             Verdict::Duplicate => return add(&self.counters.duplicates, 1),
@@ -173,7 +179,7 @@ impl<M: Message> Sink for Inbox<M> {
             Err(error) => return self.malformed(&error),
         };
         let Intake { keeper, store, .. } = &mut *intake;
-        let lost = store.put(keeper.keep(Sample { value, sequence, source_ns, received_ns }));
+        let lost = store.put(keeper.keep(Sample { value, sequence, source_ns, received_ns, arrival }));
         add(&self.counters.received, 1);
         add(&self.counters.overwritten_unread, lost);
         drop(intake);
@@ -198,7 +204,12 @@ impl<M: Message> Feed<M> {
             clock: shared.clock.clone(),
             taps: Arc::clone(&shared.taps),
             tap_id,
-            intake: Mutex::new(Intake { tracker: Tracker::default(), keeper: Keeper::default(), store }),
+            intake: Mutex::new(Intake {
+                tracker: Tracker::default(),
+                keeper: Keeper::default(),
+                store,
+                arrivals: 0,
+            }),
             counters: Counters::default(),
             last_error: Mutex::default(),
         });

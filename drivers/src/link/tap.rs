@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::lock;
-use crate::attachment::Attachment;
+use crate::attachment::{ATTACHMENT_BYTES, Attachment};
 use crate::msg::Message;
 use crate::topic::Topic;
 
@@ -31,6 +31,11 @@ pub struct TapRecord {
     pub sequence: i64,
     /// Published (true) or received (false) by the link.
     pub outgoing: bool,
+    /// Its number among all payloads that the recording subscription was given, from 1; 0 for one that the
+    /// link published.
+    pub arrival: u64,
+    /// What came beside it, if that has an attachment's size; its content may still be unreadable.
+    pub attachment: Option<[u8; ATTACHMENT_BYTES]>,
     /// The payload, as it was on the wire.
     pub bytes: Arc<[u8]>,
 }
@@ -163,8 +168,9 @@ impl TapHub {
         &self,
         topic: &TopicInfo,
         subscription: u64,
+        arrival: u64,
         log_ns: u64,
-        attachment: Option<Attachment>,
+        attachment: Option<&[u8]>,
         payload: &[u8],
     ) {
         if self.active.load(Ordering::Acquire) == 0 {
@@ -172,22 +178,27 @@ impl TapHub {
         }
         let first = lock(&self.subscriptions).get(&topic.name).and_then(|ids| ids.first().copied());
         if first == Some(subscription) {
-            self.record(topic, log_ns, attachment, false, payload);
+            self.hand_out(topic, Some(arrival), log_ns, attachment, payload);
+        }
+    }
+
+    /// Records what the link published.
+    pub(super) fn sent(&self, topic: &TopicInfo, log_ns: u64, attachment: Option<&[u8]>, payload: &[u8]) {
+        if self.active.load(Ordering::Acquire) != 0 {
+            self.hand_out(topic, None, log_ns, attachment, payload);
         }
     }
 
     /// Hands a payload to all taps. Never waits for their readers; copies the payload once.
-    pub(super) fn record(
+    fn hand_out(
         &self,
         topic: &TopicInfo,
+        arrival: Option<u64>,
         log_ns: u64,
-        attachment: Option<Attachment>,
-        outgoing: bool,
+        raw_attachment: Option<&[u8]>,
         payload: &[u8],
     ) {
-        if self.active.load(Ordering::Acquire) == 0 {
-            return;
-        }
+        let attachment = Attachment::decode(raw_attachment).ok();
         let record = TapRecord {
             topic_name: Arc::clone(&topic.name),
             type_name: topic.type_name,
@@ -195,7 +206,9 @@ impl TapHub {
             log_ns,
             publish_ns: attachment.map_or(log_ns, |attachment| attachment.source_ns),
             sequence: attachment.map_or(0, |attachment| attachment.sequence),
-            outgoing,
+            outgoing: arrival.is_none(),
+            arrival: arrival.unwrap_or(0),
+            attachment: raw_attachment.and_then(|bytes| bytes.try_into().ok()),
             bytes: Arc::from(payload),
         };
         let taps = self.taps.read().unwrap_or_else(PoisonError::into_inner);

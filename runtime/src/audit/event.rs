@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use reflexarc_vla_model::exact;
 use reflexarc_vla_model::token::Token;
 use serde::{Deserialize, Serialize};
 
@@ -113,8 +114,10 @@ pub struct Refusal {
     pub token: Option<Token>,
     /// What was found, in the rule's unit (m, N, rad, ns; a count for shape; parts of the image's side for
     /// grounding).
+    #[serde(with = "exact")]
     pub found: f64,
     /// The bound that it should have kept to.
+    #[serde(with = "exact")]
     pub bound: f64,
 }
 

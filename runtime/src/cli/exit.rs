@@ -25,6 +25,10 @@ pub const EXIT_LINK: u8 = 6;
 pub const EXIT_REALTIME: u8 = 7;
 /// The reflex stood still during the run.
 pub const EXIT_STALLED: u8 = 8;
+/// A replay came out otherwise than the recording.
+pub const EXIT_DIFFERS: u8 = 9;
+/// A replay is the same as far as it goes, but the recording has a gap.
+pub const EXIT_INCOMPLETE: u8 = 10;
 
 /// All of them, for `--help`.
 pub(super) const TABLE: &str = "\
@@ -39,6 +43,8 @@ Exit codes:
   6  the link could not be opened
   7  realtime.require_realtime = true, and something was refused
   8  the reflex stood still for longer than realtime.stall_ms
+  9  a replay came out otherwise than the recording
+  10 a replay is the same as far as it goes, but the recording has a gap
   130, 143  a second SIGINT or SIGTERM ended the program at once, without waiting for the arm";
 
 /// The code for an error that ended a command.

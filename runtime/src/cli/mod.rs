@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod inspect;
 mod quantize;
+mod replay;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -30,8 +31,8 @@ use crate::runtime::{Runtime, load_chain};
 use crate::senses::Senses;
 
 pub use exit::{
-    EXIT_CONFIG, EXIT_INFEASIBLE, EXIT_LINK, EXIT_MODEL, EXIT_OK, EXIT_PROBLEM, EXIT_REALTIME, EXIT_STALLED,
-    EXIT_USAGE, code_of, code_of_run,
+    EXIT_CONFIG, EXIT_DIFFERS, EXIT_INCOMPLETE, EXIT_INFEASIBLE, EXIT_LINK, EXIT_MODEL, EXIT_OK,
+    EXIT_PROBLEM, EXIT_REALTIME, EXIT_STALLED, EXIT_USAGE, code_of, code_of_run,
 };
 
 const ABOUT: &str = "Runs a vision-language-action policy on a robot: cameras, touch and joints in, \
@@ -78,6 +79,9 @@ another vocabulary, a device that is not there.
 Example:
   reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
     Check(Common),
+    /// Run a recording again, compare bit for bit, and tell why the robot did what it did.
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::ReplayArgs),
     /// Say what this board grants, what it does not, and what to change.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
@@ -118,6 +122,13 @@ struct RunArgs {
     /// Record everything sent and received into this MCAP file; overrides record.path.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Where to write the last half minute at the first failure, as black-box-STAMP.mcap; overrides
+    /// record.black_box [default: the current folder].
+    #[arg(long, value_name = "FOLDER")]
+    black_box: Option<PathBuf>,
+    /// Keep no black box.
+    #[arg(long, conflicts_with = "black_box")]
+    no_black_box: bool,
     /// End after this many seconds; otherwise when the task is done or a signal comes.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
@@ -216,6 +227,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run(args),
             Command::Check(common) => check(common),
+            Command::Replay(args) => replay::replay(&args),
             Command::Doctor(args) => doctor::doctor(&args),
             Command::Inspect(args) => inspect::inspect(&args),
             Command::Quantize(args) => quantize::quantize(args),
@@ -288,6 +300,8 @@ fn run(args: RunArgs) -> Result<u8> {
     config.link.listen.extend(args.listen);
     config.link.connect.extend(args.connect);
     config.record.path = args.record.or(config.record.path);
+    let black_box = args.black_box.or(config.record.black_box).unwrap_or_else(|| ".".into());
+    config.record.black_box = (!args.no_black_box).then_some(black_box);
     config.validate()?;
     let limit_s = args.seconds;
     if limit_s.is_some_and(|s| !(s > 0.0 && s.is_finite())) {
@@ -356,7 +370,7 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
-        for name in ["run", "check", "doctor", "inspect", "verify", "quantize", "bench"] {
+        for name in ["run", "check", "doctor", "replay", "inspect", "verify", "quantize", "bench"] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example:"), "{name} lacks an example");

@@ -39,7 +39,7 @@ pub(super) fn run_mind(
         let thought = mind.think(clock.now_ns(), snapshot, skipped);
         skipped = 0;
         if let Some((thought, record)) = thought {
-            ends.thought.write(Some(Handed { thought, timing: record.timing }));
+            ends.thought.write(Some(Handed { number: record.number, thought, timing: record.timing }));
             if ends.thoughts.push(record).is_err() {
                 count(&flags.records_lost);
             }

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam::channel::bounded;
-use reflexarc_drivers::{Clock, Tap};
+use reflexarc_drivers::Clock;
 
 use crate::clockwork::{Schedule, monotonic_ns};
 use crate::cost::{CostReport, Usage};
@@ -39,7 +39,7 @@ use crate::failsafe::FailsafeReport;
 use crate::health::Teller;
 use crate::health::server::Server;
 use crate::progress::Progress;
-use crate::recorder::{Recorder, RunInfo};
+use crate::recorder::{Recorder, Recording};
 use crate::report::{ChunkReport, Report, TopicReport};
 use crate::rt::{Grant, ProcessGrants, RealtimeReport, Service, ask, id};
 use crate::runtime::{Runtime, RuntimeError};
@@ -72,15 +72,14 @@ pub fn run(
     stop: &Arc<AtomicBool>,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Report, RuntimeError> {
+    let drops = runtime.recording.as_ref().map(Recording::drops);
+    // Before the policy is warmed up, which takes large models longer than the recorder's queue lasts.
+    let recorder = runtime.recording.take().map(Recording::start).transpose()?;
     runtime.warm_up()?;
-    let info = RunInfo::new(&runtime.config, runtime.policy_name());
     let server = runtime.config.metrics.address().map(Server::start).transpose()?;
-    // Before the threads start: what comes first must be in the recording too.
-    let tap = runtime.config.record.path.is_some().then(|| runtime.link.tap(runtime.config.record.queue));
     let diagnostics = runtime.link.publisher(&runtime.topics.diagnostics)?;
     let pinboard = server.as_ref().map(Server::pinboard);
-    let teller =
-        Teller::new(runtime.config.cost.clone(), diagnostics, pinboard, tap.as_ref().map(Tap::drops));
+    let teller = Teller::new(runtime.config.cost.clone(), diagnostics, pinboard, drops);
     let policy = runtime.policy_name().to_owned();
     let Runtime { config, spine, mut mind, mut writer, .. } = runtime;
     let names = Senses::names(&config.senses);
@@ -147,15 +146,14 @@ pub fn run(
         if config.realtime.require_realtime && !refused.is_empty() {
             return Err(RuntimeError::RealtimeRefused { refused: refused.join("; ") });
         }
-        let recorder = match (&config.record.path, tap) {
-            (Some(path), Some(tap)) => Some(Recorder::start(path, tap, &info.with_grants(&grants))?),
-            _ => None,
-        };
+        if let Some(recorder) = &recorder {
+            recorder.describe_grants(&grants);
+        }
         // Set once, here.
         let _ = flags.grants.set(grants);
-        Ok((telemetry, sender, minding, watching, reflexing, process, recorder))
+        Ok((telemetry, sender, minding, watching, reflexing, process))
     };
-    let (telemetry, sender, minding, watching, reflexing, process, recorder) =
+    let (telemetry, sender, minding, watching, reflexing, process) =
         begin().inspect_err(|_| flags.call_off())?;
     // Not set before: nobody else starts or calls off.
     let _ = flags.start.set(Some(monotonic_ns() + HEAD_START_NS));

@@ -12,7 +12,6 @@ use reflexarc_drivers::Clock;
 use super::wires::{Flags, Outgoing, ReflexEnds, count};
 use crate::clockwork::{Schedule, monotonic_ns, sleep_until};
 use crate::ledger::TickRecord;
-use crate::mind::Thought;
 use crate::modes::StopCause;
 use crate::runtime::tick_record;
 use crate::spine::Spine;
@@ -50,7 +49,7 @@ impl Reflexing {
             }
             let snapshot = self.spine.sense(now_ns);
             let handed = self.ends.thought.read().as_ref();
-            let thought: Option<&Thought> = handed.map(|handed| &handed.thought);
+            let thought = handed.map(|handed| (handed.number, &handed.thought));
             let command = self.spine.act(now_ns, &snapshot, thought);
             let timing = handed
                 .map(|handed| handed.timing)

@@ -30,6 +30,8 @@ const THOUGHTS: usize = 1024;
 /// A thought on its way to the reflex.
 #[derive(Clone)]
 pub(super) struct Handed {
+    /// Its number.
+    pub number: u64,
     pub thought: Thought,
     pub timing: Timing,
 }

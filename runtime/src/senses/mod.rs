@@ -30,6 +30,7 @@ use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Link, LinkError, Sample, Subscription, SubscriptionStats};
 use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::observation::{Camera, Observation, Tactile, ToolPose};
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::Playing;
 use crate::config::{Config, MAX_CAMERAS, MAX_PADS, SenseConfig};
@@ -101,6 +102,15 @@ impl SenseCounts {
     }
 }
 
+/// Which message of a sense was looked at last, and what it led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Number of the newest message looked at, as in [`Sample::arrival`]; 0 for none.
+    pub arrival: u64,
+    /// Capture time of the newest good one by our clock, ns; 0 for none.
+    pub stamp_ns: u64,
+}
+
 /// Counters of one topic: what the link saw and what the senses made of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TopicStats {
@@ -141,6 +151,8 @@ pub struct Touch {
 /// One moment of all senses. Cloning it copies references, not images.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Number of the tick that took it, from 1; 0 outside of a loop.
+    pub tick: u64,
     /// When it was taken, ns.
     pub now_ns: u64,
     /// The arm's state, if ever seen.
@@ -189,6 +201,7 @@ impl Snapshot {
     #[must_use]
     pub fn nothing() -> Self {
         Self {
+            tick: 0,
             now_ns: 0,
             body: None,
             health: Err(SenseFault::NeverSeen { which: SenseId::Joints }),
@@ -270,6 +283,8 @@ pub struct Senses {
     cameras: Vec<Sense<Image, bool>>,
     pads: Vec<Sense<Float32MultiArray, Touch>>,
     calibrated: Option<Subscription<BoolMsg>>,
+    /// The message of `calibrated` that was looked at last, as in [`Sample::arrival`].
+    calibrated_seen: u64,
     aligned_ns: u64,
 }
 
@@ -316,6 +331,7 @@ impl Senses {
             cameras,
             pads,
             calibrated,
+            calibrated_seen: 0,
             aligned_ns: 0,
         })
     }
@@ -397,10 +413,12 @@ impl Senses {
     }
 
     fn calibration(&mut self) -> Result<(), Uncalibrated> {
-        if let Some(calibrated) = &mut self.calibrated
-            && !calibrated.latest().is_some_and(|said| said.value.data)
-        {
-            return Err(Uncalibrated::NotSaid);
+        if let Some(calibrated) = &mut self.calibrated {
+            let said = calibrated.latest();
+            self.calibrated_seen = said.as_ref().map_or(0, |said| said.arrival);
+            if !said.is_some_and(|said| said.value.data) {
+                return Err(Uncalibrated::NotSaid);
+            }
         }
         match (self.joints.accepted(), self.joints.last_refused) {
             (Some(joints), _) => {
@@ -428,6 +446,26 @@ impl Senses {
             *entry = stats;
         }
         all
+    }
+
+    /// Which message of every sense was looked at last, in the order of [`Senses::names`]; unused entries
+    /// are zero.
+    #[must_use]
+    pub fn seen(&self) -> [Seen; MAX_SENSES] {
+        let mut all = [Seen::default(); MAX_SENSES];
+        let seen = std::iter::once(self.joints.seen())
+            .chain(self.cameras.iter().map(Sense::seen))
+            .chain(self.pads.iter().map(Sense::seen));
+        for (entry, seen) in all.iter_mut().zip(seen) {
+            *entry = seen;
+        }
+        all
+    }
+
+    /// Number of arrival of the message on `calibrated` that was looked at last; 0 for none.
+    #[must_use]
+    pub fn calibrated_seen(&self) -> u64 {
+        self.calibrated_seen
     }
 
     /// Topic of every sense: joints, cameras, pads.

@@ -6,7 +6,7 @@ use reflexarc_drivers::{Message, Sample, Subscription};
 
 use super::content::Refused;
 use super::stamps::{SourceClock, Stamp, StampRules};
-use super::{SenseCounts, TopicStats};
+use super::{Seen, SenseCounts, TopicStats};
 use crate::modes::{SenseFault, SenseId};
 
 /// The newest good value.
@@ -139,6 +139,13 @@ impl<M: Message, T> Sense<M, T> {
         let captured_ns = accepted.capture_ns.min(accepted.sample.received_ns);
         let age_ns = now_ns.saturating_sub(captured_ns);
         if age_ns > limit_ns { Err(SenseFault::Stale { which, age_ns, limit_ns }) } else { Ok(()) }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            arrival: self.examined.as_ref().map_or(0, |sample| sample.arrival),
+            stamp_ns: self.accepted.as_ref().map_or(0, |accepted| accepted.capture_ns),
+        }
     }
 
     pub(super) fn stats(&self) -> TopicStats {
