@@ -14,13 +14,14 @@ use reflexarc_runtime::fault::{FaultProfile, Pace};
 use reflexarc_runtime::modes::Mode;
 use reflexarc_runtime::outcome::Outcome as Told;
 use reflexarc_runtime::reflex::Command;
+use reflexarc_runtime::report::Report;
 use reflexarc_runtime::runtime::{Runtime, load_chain};
 use reflexarc_runtime::watch::{CommandWatch, Judgement};
 use reflexarc_sim::expert;
 use reflexarc_sim::node::{Faults, SimNode, TICK_HZ};
-use reflexarc_sim::scene::Scene;
+use reflexarc_sim::scene::{IMAGE_SIDE, Scene};
 use reflexarc_sim::task::{Outcome, PickTask};
-use reflexarc_sim::world::World;
+use reflexarc_sim::world::{View, World};
 use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Verdict};
 use reflexarc_vla_model::grammar::{parse, tokens_from_verdict};
@@ -133,6 +134,10 @@ impl Policy for Whisper {
 fn advise(world: &World, target: usize) -> Option<Verdict> {
     let advice = expert::advise(world, target)?;
     let placed = world.placed(target);
+    let (at_m, _) = expert::grasp(&placed.shape, &world.object(target), 0.0);
+    let camera = world.camera(View::Scene);
+    // Where the object cannot be seen, the middle stands in.
+    let seen = camera.project(&nalgebra::Point3::from(at_m).cast()).unwrap_or([0.5 * IMAGE_SIDE as f32; 2]);
     Some(Verdict::Act {
         plan: vec![Goal::Pick {
             color: translate::color(placed.paint),
@@ -140,7 +145,7 @@ fn advise(world: &World, target: usize) -> Option<Verdict> {
         }],
         subtask: translate::subtask(advice.step),
         target: translate::target(&advice),
-        pixel_uv: [0.5, 0.5],
+        pixel_uv: seen.map(|pixels| pixels / IMAGE_SIDE as f32),
     })
 }
 
@@ -183,6 +188,18 @@ pub fn run_watched(
     decider: Decider,
     look: &mut dyn FnMut(u64, &Runtime, &Command),
 ) -> Result<EpisodeResult> {
+    Ok(run_reported(episode, decider, look)?.0)
+}
+
+/// [`run_watched`], with the runtime's report, whose durations differ from run to run.
+///
+/// # Errors
+/// When the scene or the runtime cannot be built.
+pub fn run_reported(
+    episode: &Episode,
+    decider: Decider,
+    look: &mut dyn FnMut(u64, &Runtime, &Command),
+) -> Result<(EpisodeResult, Report)> {
     let whisper = Arc::new(Mutex::new(None));
     let whispers = matches!(decider, Decider::Expert);
     let policy = match decider {
@@ -253,7 +270,7 @@ pub fn run_watched(
         (Outcome::Running, Told::Infeasible(reason)) => (format!("infeasible: {reason}"), None),
         (Outcome::Running, _) => ("timeout".to_owned(), None),
     };
-    Ok(EpisodeResult {
+    let result = EpisodeResult {
         seed: episode.scene.seed,
         instruction: episode.instruction.clone(),
         outcome,
@@ -273,5 +290,6 @@ pub fn run_watched(
         peaks: *watch.peaks(),
         judgement: judge.judgement().clone(),
         digest: node.world().digest(),
-    })
+    };
+    Ok((result, report))
 }

@@ -3,6 +3,7 @@
 
 pub mod arm;
 pub mod arm_view;
+pub mod audited;
 pub mod batch;
 pub mod canvas;
 pub mod casting;

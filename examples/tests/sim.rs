@@ -11,6 +11,7 @@ use reflexarc_examples::casting::{scene_with, wanted};
 use reflexarc_examples::job::{Ending, Job, JobReport, News, run};
 use reflexarc_examples::stage::Mishaps;
 use reflexarc_runtime::Config;
+use reflexarc_runtime::audit::view::SceneCamera;
 use reflexarc_runtime::config::DeviceChoice;
 use reflexarc_runtime::load::load_policy;
 use reflexarc_sim::expert::fold_yaw;
@@ -90,11 +91,14 @@ fn act(
     gripper_width_m: f64,
     gripper_force_n: f64,
 ) -> Verdict {
+    // Above an object that stands on the table, or at it.
+    let [x, y, z] = position_m;
+    let seen_m = if subtask == Subtask::Reach { [x, y, z.min(0.05)] } else { position_m };
     Verdict::Act {
         plan: vec![Goal::Pick { color: Color::Red, object: Object::Mug }],
         subtask,
         target: ToolTarget { position_m, yaw_rad, gripper_width_m, gripper_force_n },
-        pixel_uv: [0.5, 0.5],
+        pixel_uv: SceneCamera::new(&Config::default()).pixel_of(seen_m),
     }
 }
 

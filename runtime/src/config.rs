@@ -68,6 +68,8 @@ pub struct Config {
     pub senses: SenseConfig,
     /// What no command may exceed.
     pub limits: LimitConfig,
+    /// What the audit compares a decision with.
+    pub audit: AuditConfig,
     /// When the robot may move at all.
     pub safety: SafetyConfig,
     /// What is done when something is wrong.
@@ -231,6 +233,32 @@ pub struct LimitConfig {
     pub soft_start_ms: u64,
     /// Time constant that smooths the decisions' targets, ms; 0 switches it off.
     pub target_filter_ms: u64,
+}
+
+/// What the audit compares a decision with; lengths in the base frame. The defaults describe the reference
+/// rig: the built-in arm at its table, with the scene camera in front of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Height of the table, m.
+    pub table_z_m: f64,
+    /// How far the fingers reach beyond the tool's origin along its z axis, m.
+    pub tool_reach_m: f64,
+    /// Above the table by this much the tool is clear of what stands there, m.
+    pub clear_height_m: f64,
+    /// How far a way may lead sideways below that height, m.
+    pub sideways_max_m: f64,
+    /// The tool is at a subtask's place when it is no further off than this, m.
+    pub near_m: f64,
+    /// How far from its pixel the target may be seen, as a part of the image's side; 0: not compared, for a
+    /// camera whose place is not known.
+    pub view_tolerance: f64,
+    /// Where the scene camera is, m.
+    pub camera_position_m: [f64; 3],
+    /// A point in the middle of its image, m; not straight above or below the camera. Up is up in the image.
+    pub camera_looks_at_m: [f64; 3],
+    /// Its opening angle from the top edge to the bottom edge, rad.
+    pub camera_fov_rad: f64,
 }
 
 /// When the robot may move at all.
@@ -488,6 +516,22 @@ impl Default for LimitConfig {
             max_tracking_error_rad: 0.35,
             soft_start_ms: 300,
             target_filter_ms: 30,
+        }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            table_z_m: 0.0,
+            tool_reach_m: 0.02,
+            clear_height_m: 0.10,
+            sideways_max_m: 0.05,
+            near_m: 0.06,
+            view_tolerance: 0.1,
+            camera_position_m: [1.06, 0.0, 0.62],
+            camera_looks_at_m: [0.50, 0.0, 0.03],
+            camera_fov_rad: 0.628,
         }
     }
 }

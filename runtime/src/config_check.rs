@@ -51,6 +51,7 @@ impl Config {
         self.validate_limits()?;
         self.validate_chunk()?;
         self.validate_realtime()?;
+        self.validate_audit()?;
         let safety = &self.safety;
         whole("safety.enable_timeout_ms", safety.enable_timeout_ms, 20, 60_000)?;
         whole("safety.estop_timeout_ms", safety.estop_timeout_ms, 0, 60_000)?;
@@ -298,6 +299,25 @@ impl Config {
             "senses.future_tolerance_ms",
             senses.future_tolerance_ms,
             "at most 1000 ms",
+        )
+    }
+
+    fn validate_audit(&self) -> Result<(), ConfigError> {
+        let audit = &self.audit;
+        within("audit.table_z_m", audit.table_z_m, -10.0, 10.0)?;
+        within("audit.tool_reach_m", audit.tool_reach_m, 0.0, 1.0)?;
+        within("audit.clear_height_m", audit.clear_height_m, 0.0, 10.0)?;
+        within("audit.sideways_max_m", audit.sideways_max_m, 0.001, 10.0)?;
+        within("audit.near_m", audit.near_m, 0.001, 10.0)?;
+        within("audit.view_tolerance", audit.view_tolerance, 0.0, 1.0)?;
+        within("audit.camera_fov_rad", audit.camera_fov_rad, 0.01, 3.0)?;
+        let away_m: [f64; 3] =
+            std::array::from_fn(|i| audit.camera_looks_at_m[i] - audit.camera_position_m[i]);
+        ensure(
+            away_m.iter().all(|value| value.is_finite()) && away_m[0].hypot(away_m[1]) >= 0.01,
+            "audit.camera_position_m / audit.camera_looks_at_m",
+            (audit.camera_position_m, audit.camera_looks_at_m),
+            "two points at least 0.01 m apart as seen from above",
         )
     }
 

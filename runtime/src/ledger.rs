@@ -4,19 +4,21 @@
 //! fixed bounds, off the hot path. Durations are measured with the machine's clock and never
 //! influence what the robot does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hdrhistogram::Histogram;
 use reflexarc_vla_model::decision::{Infeasible, Subtask};
 use serde::{Deserialize, Serialize};
 
-use crate::audit::AuditCounts;
+use crate::audit::{AuditCounts, AuditEvent, AuditVerdict, Refusal};
 use crate::failsafe::{Book, Standing, Transition};
 use crate::modes::{Mode, Rule};
 use crate::stages::{StageBook, Stages, Timing};
 
 /// Histograms count up to a minute; longer counts as a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
+/// Refusals of the audit that are kept in full.
+const REFUSALS_KEPT: usize = 8;
 
 /// One tick of the reflex.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +63,8 @@ pub struct SentRecord {
 }
 
 /// What came of one period of the mind.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ThoughtKind {
     /// A decision that may be followed.
     Act(Subtask),
@@ -76,7 +79,7 @@ pub enum ThoughtKind {
 }
 
 /// One decision of the mind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThoughtRecord {
     /// Its number, from 1.
     pub number: u64,
@@ -86,10 +89,8 @@ pub struct ThoughtRecord {
     pub kind: ThoughtKind,
     /// How long the policy took, ns.
     pub model_ns: u64,
-    /// How long the check of the tokens took, ns.
-    pub token_audit_ns: u64,
-    /// How long the check against the world, or of a chunk, took, ns.
-    pub world_audit_ns: u64,
+    /// How long the audit took, ns; one reading of the clock is in it.
+    pub audit_ns: u64,
     /// Tokens decoded.
     pub tokens: u32,
     /// Mind periods skipped before this one.
@@ -98,8 +99,8 @@ pub struct ThoughtRecord {
     pub policy_panics: u32,
     /// Number of the instruction in force; counts changes of the words.
     pub instruction: u64,
-    /// The audit's counters so far.
-    pub audit: AuditCounts,
+    /// What the audit said; absent where the policy gave nothing to audit.
+    pub audit: Option<AuditEvent>,
     /// When it was captured, arrived and was taken, and what it cost.
     pub timing: Timing,
 }
@@ -205,8 +206,10 @@ pub struct Ledger {
     pub tokens: u64,
     /// Records lost because the ledger was read too slowly.
     pub lost: u64,
-    /// The audit's own counters.
+    /// What the audit said, counted.
     pub audit: AuditCounts,
+    /// The newest refusals and when they came, ns; the oldest first.
+    pub refusals: VecDeque<(u64, Refusal)>,
     /// Wake lateness of the reflex.
     pub lateness: Latency,
     /// Execution time of a tick.
@@ -223,12 +226,10 @@ pub struct Ledger {
     pub publish: Latency,
     /// The policy's own time.
     pub model: Latency,
-    /// The token check's time.
-    pub token_audit: Latency,
-    /// The world check's time.
-    pub world_audit: Latency,
-    /// Sums for the shares: policy, token check, world check, ns.
-    pub cost_ns: [u64; 3],
+    /// The audit's time.
+    pub audit_time: Latency,
+    /// Sums for the share: policy, audit, ns.
+    pub cost_ns: [u64; 2],
 }
 
 impl Ledger {
@@ -275,14 +276,19 @@ impl Ledger {
         self.failed += u64::from(record.kind == ThoughtKind::Failed);
         self.policy_panics = record.policy_panics;
         self.tokens += u64::from(record.tokens);
-        self.audit = record.audit;
         self.model.record_ns(record.model_ns);
-        self.token_audit.record_ns(record.token_audit_ns);
-        self.world_audit.record_ns(record.world_audit_ns);
-        for (sum, ns) in
-            self.cost_ns.iter_mut().zip([record.model_ns, record.token_audit_ns, record.world_audit_ns])
-        {
-            *sum = sum.saturating_add(ns);
+        if let Some(event) = &record.audit {
+            self.audit.add(event);
+            self.audit_time.record_ns(record.audit_ns);
+            for (sum, ns) in self.cost_ns.iter_mut().zip([record.model_ns, record.audit_ns]) {
+                *sum = sum.saturating_add(ns);
+            }
+            if let AuditVerdict::Refused(refusal) = event.verdict {
+                if self.refusals.len() == REFUSALS_KEPT {
+                    self.refusals.pop_front();
+                }
+                self.refusals.push_back((record.now_ns, refusal));
+            }
         }
     }
 
@@ -332,13 +338,12 @@ mod tests {
                 now_ns: 5_000_000_000 + index * 1_000_000_000 / 60,
                 kind: ThoughtKind::Act(Subtask::Reach),
                 model_ns: 4_000_000,
-                token_audit_ns: 200,
-                world_audit_ns: 900,
+                audit_ns: 200,
                 tokens: 16,
                 skipped: 0,
                 policy_panics: 0,
                 instruction: 0,
-                audit: AuditCounts::default(),
+                audit: None,
                 timing: Timing::default(),
             });
         }

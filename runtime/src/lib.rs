@@ -16,7 +16,7 @@
 //! | [`senses`] | newest values with their ages; what is refused and why; alignment in time |
 //! | [`mind`] | the policy, asked once per period; a panic of its is an error |
 //! | [`fault`] | faults on purpose, of links and policies |
-//! | [`audit`] | every token against the grammar, every number against the world |
+//! | [`audit`] | every token against the grammar, its meaning against the world; every action of a chunk |
 //! | [`chunk`] | action chunks → smooth joint motion |
 //! | [`modes`] | what the loop can be doing, with the diagram |
 //! | [`reflex`], [`motion`] | decision → smoothed target → joints, gripper, limits, workspace |

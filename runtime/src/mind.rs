@@ -1,11 +1,11 @@
 //! The mind: one policy, asked once per period, audited, and never waited for.
 //!
-//! It knows nothing of the particular model. What it produces is a [`Thought`]: a decision that
-//! or a chunk that passed the audit, or the reason why there is none. Durations are measured for the ledger and
+//! It knows nothing of the particular model. What it produces is a [`Thought`]: a decision or a
+//! chunk that passed the audit, or the reason why there is none. Durations are measured for the ledger and
 //! influence nothing.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reflexarc_drivers::msg::{Goal, Header, StringMsg};
 use reflexarc_drivers::topic::Topics;
@@ -16,7 +16,7 @@ use reflexarc_vla_model::decision::{Decision, Verdict};
 use reflexarc_vla_model::observation::{Camera, Observation, TACTILE_LEN, Tactile, ToolPose};
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 
-use crate::audit::{Audit, AuditVerdict, Refusal, base_from_tool};
+use crate::audit::{Audit, AuditVerdict, Facts, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
 use crate::config::{Config, SenseConfig};
 use crate::guarded::Guarded;
@@ -108,7 +108,8 @@ impl Mind {
         link: &Link,
         topics: &Topics,
         config: &Config,
-        chain: Chain,
+        chain: &Chain,
+        audit: Audit,
         policy: Box<dyn Policy>,
     ) -> Result<Self, LinkError> {
         let instruction = config.policy.instruction.trim().to_owned();
@@ -116,8 +117,8 @@ impl Mind {
         policy.instruct(&instruction);
         Ok(Self {
             policy,
-            spoken: Spoken::new(link, topics, config, &chain)?,
-            audit: Audit::new(chain, config),
+            spoken: Spoken::new(link, topics, config, chain)?,
+            audit,
             senses: config.senses.clone(),
             instruction,
             instructions: link.subscribe_queue(&topics.instruction, 16)?,
@@ -232,45 +233,43 @@ impl Mind {
         }
         let taken = Instant::now();
         let observation = snapshot.observation(&self.senses)?;
+        let body = snapshot.body.as_ref()?;
         let ahead = self.spoken.ahead(playing);
         // Copying the observation is a part of preparing it.
         let (begun, mut prepared_ns) = (Instant::now(), 0);
-        let copied_ns = elapsed_ns(taken);
-        let mut prepared = || prepared_ns = elapsed_ns(begun);
+        let copied_ns = nanoseconds(begun.duration_since(taken));
+        let mut prepared = || prepared_ns = nanoseconds(begun.elapsed());
         let decided = self.policy.decide_staged(&observation, &ahead, &mut prepared);
-        let model_ns = elapsed_ns(begun);
-        let said = self.journal.is_some().then(|| Said::from(&decided));
-        let (mut token_audit_ns, mut world_audit_ns, mut tokens) = (0, 0, 0);
-        // A policy that speaks in chunks has its own pace: what passes while it computes is not missed.
-        let skipped = if matches!(decided, Ok(Output::Chunk(_))) { 0 } else { skipped };
-        let thought = match decided {
-            Err(error) => Thought::Failed(error),
-            Ok(Output::Chunk(chunk)) => {
-                let begun = Instant::now();
-                let verdict = self.audit.chunk(&chunk, observation.time_ns);
-                world_audit_ns = elapsed_ns(begun);
-                match verdict {
-                    AuditVerdict::Pass => {
-                        let (number, chunk) = self.spoken.say(chunk);
-                        Thought::Planned(number, chunk)
-                    }
-                    AuditVerdict::Refused(refusal) => Thought::Refused(refusal),
-                }
-            }
+        let answered = Instant::now();
+        let audited = match &decided {
             Ok(Output::Goals(decision)) => {
-                tokens = u32::try_from(decision.tokens.len()).unwrap_or(u32::MAX);
-                let begun = Instant::now();
-                let mut verdict = self.audit.tokens(&decision, observation.time_ns);
-                token_audit_ns = elapsed_ns(begun);
-                if verdict == AuditVerdict::Pass {
-                    let begun = Instant::now();
-                    verdict = self.audit.world(&decision);
-                    world_audit_ns = elapsed_ns(begun);
-                }
-                match verdict {
-                    AuditVerdict::Pass => Thought::Decided(decision),
-                    AuditVerdict::Refused(refusal) => Thought::Refused(refusal),
-                }
+                let facts = Facts::new(body, &snapshot.touch.map(|touch| touch.normal_n));
+                Some(self.audit.decision(decision, observation.time_ns, &facts))
+            }
+            Ok(Output::Chunk(chunk)) => Some(self.audit.chunk(chunk, observation.time_ns)),
+            Err(_) => None,
+        };
+        let audit_ns = nanoseconds(answered.elapsed());
+        let model_ns = nanoseconds(answered.duration_since(begun));
+        let said = self.journal.is_some().then(|| Said::from(&decided));
+        let (mut tokens, mut skipped) = (0, skipped);
+        match &decided {
+            Ok(Output::Goals(decision)) => tokens = u32::try_from(decision.tokens.len()).unwrap_or(u32::MAX),
+            // A policy that speaks in chunks has its own pace: what passes while it computes is not missed.
+            Ok(Output::Chunk(_)) => skipped = 0,
+            Err(_) => {}
+        }
+        let refused = audited.and_then(|event| match event.verdict {
+            AuditVerdict::Pass => None,
+            AuditVerdict::Refused(refusal) => Some(refusal),
+        });
+        let thought = match (decided, refused) {
+            (_, Some(refusal)) => Thought::Refused(refusal),
+            (Err(error), None) => Thought::Failed(error),
+            (Ok(Output::Goals(decision)), None) => Thought::Decided(decision),
+            (Ok(Output::Chunk(chunk)), None) => {
+                let (number, chunk) = self.spoken.say(chunk);
+                Thought::Planned(number, chunk)
             }
         };
         self.decisions += 1;
@@ -287,7 +286,7 @@ impl Mind {
                 refused: thought.refusal(),
                 chunk: thought.chunk(),
                 model_ns,
-                audit_ns: token_audit_ns + world_audit_ns,
+                audit_ns,
             });
         }
         if let Thought::Decided(decision) = &thought {
@@ -298,20 +297,19 @@ impl Mind {
             now_ns,
             kind: thought.kind(),
             model_ns,
-            token_audit_ns,
-            world_audit_ns,
+            audit_ns,
             tokens,
             skipped,
             policy_panics: self.policy.panics(),
             instruction: self.instructed,
-            audit: self.audit.counts(),
+            audit: audited,
             timing: Timing {
                 observation_ns: observation.time_ns,
                 received_ns: snapshot.received_ns.unwrap_or(observation.time_ns),
                 taken_ns: now_ns,
                 preprocess_ns: copied_ns + prepared_ns,
                 model_ns: model_ns.saturating_sub(prepared_ns),
-                audit_ns: token_audit_ns + world_audit_ns,
+                audit_ns,
             },
         };
         Some((thought, record))
@@ -360,6 +358,6 @@ impl Mind {
     }
 }
 
-fn elapsed_ns(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::failsafe::Cause;
 use crate::interlock::Uncalibrated;
 
+pub use crate::audit::Rule;
+
 /// One of the robot's senses; the numbers are positions in the configuration's lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,73 +66,6 @@ pub enum SenseFault {
         /// How far it may be, ns.
         limit_ns: u64,
     },
-}
-
-/// A rule of the audit. Every refused decision or chunk broke exactly one, the first that was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// A token that the grammar does not allow at its place.
-    Grammar,
-    /// A sequence that stops before its end.
-    Truncated,
-    /// A number of the decision is NaN or infinite.
-    NonFinite,
-    /// The decision says something else than its tokens do.
-    Meaning,
-    /// Nothing is planned.
-    EmptyPlan,
-    /// The decision answers an observation that was never made.
-    Time,
-    /// The target lies outside the workspace.
-    Workspace,
-    /// The gripper's opening or force is outside its limits.
-    Gripper,
-    /// No joint angles reach the target.
-    Unreachable,
-    /// A chunk without actions, with too many, of another width, or with an impossible period.
-    Shape,
-    /// An action far outside a joint's limits.
-    Position,
-    /// Two actions in a row so far apart that no joint could follow.
-    Step,
-}
-
-impl Rule {
-    /// All rules: those for decisions in the order in which they are checked, then those for chunks alone.
-    pub const ALL: [Self; 12] = [
-        Self::Grammar,
-        Self::Truncated,
-        Self::NonFinite,
-        Self::Meaning,
-        Self::EmptyPlan,
-        Self::Time,
-        Self::Workspace,
-        Self::Gripper,
-        Self::Unreachable,
-        Self::Shape,
-        Self::Position,
-        Self::Step,
-    ];
-
-    /// The rule's name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Grammar => "grammar",
-            Self::Truncated => "truncated",
-            Self::NonFinite => "non_finite",
-            Self::Meaning => "meaning",
-            Self::EmptyPlan => "empty_plan",
-            Self::Time => "time",
-            Self::Workspace => "workspace",
-            Self::Gripper => "gripper",
-            Self::Unreachable => "unreachable",
-            Self::Shape => "shape",
-            Self::Position => "position",
-            Self::Step => "step",
-        }
-    }
 }
 
 /// Why motion has not begun.

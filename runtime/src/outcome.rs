@@ -165,7 +165,6 @@ fn describe(kind: ThoughtKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::AuditCounts;
     use crate::stages::Timing;
 
     fn thought(now_ms: u64, kind: ThoughtKind) -> ThoughtRecord {
@@ -174,13 +173,12 @@ mod tests {
             now_ns: now_ms * 1_000_000,
             kind,
             model_ns: 1,
-            token_audit_ns: 1,
-            world_audit_ns: 1,
+            audit_ns: 1,
             tokens: 16,
             skipped: 0,
             policy_panics: 0,
             instruction: 0,
-            audit: AuditCounts::default(),
+            audit: None,
             timing: Timing::default(),
         }
     }

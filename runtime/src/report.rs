@@ -72,18 +72,14 @@ pub struct AuditReport {
     pub passed: u64,
     /// Decisions refused, by rule; rules that refused nothing are absent.
     pub refused: BTreeMap<String, u64>,
-    /// `done` without a lift before it.
-    pub implausible: u64,
-    /// Time of the token check, as a share of the policy's own time, percent.
-    pub token_cost_percent: f64,
-    /// Time of the check against the world, as a share of the policy's own time, percent.
-    pub world_cost_percent: f64,
-    /// Inverse kinematics solutions that the world check needed.
+    /// The audit's time as a share of the policy's own time, percent; to stay below 0.01.
+    pub cost_percent: f64,
+    /// Inverse kinematics solutions that it needed, because the map of the arm's reach left a pose open.
     pub reach_solves: u64,
-    /// Duration of the token check.
-    pub tokens: LatencySummary,
-    /// Duration of the world check.
-    pub world: LatencySummary,
+    /// Its duration, one reading of the clock included.
+    pub time: LatencySummary,
+    /// The newest refusals in words, the oldest first, and when they came, s after the first decision.
+    pub refusals: Vec<TimelineEntry>,
 }
 
 /// What became of a policy's action chunks.
@@ -227,8 +223,8 @@ impl Report {
         let percent = |part: u64, rest: u64| {
             if part + rest == 0 { 0.0 } else { 100.0 * part as f64 / (part + rest) as f64 }
         };
-        let [model_ns, token_ns, world_ns] = ledger.cost_ns.map(|ns| ns as f64);
-        let share = |ns: f64| if model_ns > 0.0 { 100.0 * ns / model_ns } else { 0.0 };
+        let [model_ns, audit_ns] = ledger.cost_ns.map(|ns| ns as f64);
+        let first_ns = ledger.thinking_ns.map_or(0, |(first_ns, _)| first_ns);
         let refused = Rule::ALL
             .iter()
             .zip(ledger.audit.refused)
@@ -261,12 +257,17 @@ impl Report {
             audit: AuditReport {
                 passed: ledger.audit.passed,
                 refused: refused.collect(),
-                implausible: ledger.audit.implausible,
-                token_cost_percent: share(token_ns),
-                world_cost_percent: share(world_ns),
+                cost_percent: if model_ns > 0.0 { 100.0 * audit_ns / model_ns } else { 0.0 },
                 reach_solves: ledger.audit.reach_solves,
-                tokens: ledger.token_audit.summary(),
-                world: ledger.world_audit.summary(),
+                time: ledger.audit_time.summary(),
+                refusals: ledger
+                    .refusals
+                    .iter()
+                    .map(|(now_ns, refusal)| TimelineEntry {
+                        time_s: now_ns.saturating_sub(first_ns) as f64 / 1e9,
+                        what: refusal.to_string(),
+                    })
+                    .collect(),
             },
             timeline: watch.timeline().to_vec(),
             modes: ledger.modes.iter().map(|(mode, count)| ((*mode).to_owned(), *count)).collect(),
@@ -360,13 +361,17 @@ impl Report {
         let refused: u64 = self.audit.refused.values().sum();
         writeln!(
             out,
-            "audit             {} passed, {refused} refused {:?}, {} implausible; tokens cost {:.4} % of the model's time, world {:.4} %",
+            "audit             {} passed, {refused} refused {:?}; {:.0} ns a decision (p99 {:.0} ns), {:.4} % of the model's time, {} reach solutions",
             self.audit.passed,
             self.audit.refused,
-            self.audit.implausible,
-            self.audit.token_cost_percent,
-            self.audit.world_cost_percent
+            self.audit.time.p50_us * 1e3,
+            self.audit.time.p99_us * 1e3,
+            self.audit.cost_percent,
+            self.audit.reach_solves
         )?;
+        for refusal in &self.audit.refusals {
+            writeln!(out, "  refused         {:.2} s {}", refusal.time_s, refusal.what)?;
+        }
         if let Some(chunks) = &self.chunks {
             writeln!(
                 out,

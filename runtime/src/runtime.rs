@@ -8,11 +8,15 @@
 //!
 //! [`crate::realtime::run`] takes the same two halves apart and gives each a thread.
 
+use std::borrow::Cow;
+
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Link, LinkError};
+use reflexarc_kinematics::collision::CollisionError;
 use reflexarc_kinematics::{ARM7_URDF, Chain, UrdfError};
 use reflexarc_vla_model::policy::{Policy, PolicyError};
 
+use crate::audit::Audit;
 use crate::config::{Config, ConfigError};
 use crate::cost::{CostReport, Energy, Usage};
 use crate::failsafe::{Failsafe, FailsafeReport, Promise, ResetRefused};
@@ -47,6 +51,9 @@ pub enum RuntimeError {
     /// The robot's description makes no chain.
     #[error("the robot description: {0}")]
     Urdf(#[from] UrdfError),
+    /// The robot's shapes, which it must not touch itself with, are at fault.
+    #[error("the robot description: {0}")]
+    Shapes(#[from] CollisionError),
     /// The posture does not fit the robot.
     #[error("robot.posture_rad has {actual} angles, expected {expected}: one per joint from {base} to {tip}")]
     Posture {
@@ -92,14 +99,26 @@ pub enum RuntimeError {
 /// # Errors
 /// [`RuntimeError::Description`], [`RuntimeError::Urdf`] or [`RuntimeError::Posture`].
 pub fn load_chain(config: &Config) -> Result<Chain, RuntimeError> {
+    chain_of(config, &load_description(config)?)
+}
+
+/// The URDF text that a configuration names.
+///
+/// # Errors
+/// [`RuntimeError::Description`].
+pub fn load_description(config: &Config) -> Result<Cow<'static, str>, RuntimeError> {
+    let path = &config.robot.urdf;
+    if path == "arm7" {
+        return Ok(Cow::Borrowed(ARM7_URDF));
+    }
+    std::fs::read_to_string(path)
+        .map(Cow::Owned)
+        .map_err(|source| RuntimeError::Description { path: path.clone(), source })
+}
+
+fn chain_of(config: &Config, description: &str) -> Result<Chain, RuntimeError> {
     let robot = &config.robot;
-    let chain = if robot.urdf == "arm7" {
-        Chain::from_urdf(ARM7_URDF, &robot.base, &robot.tip)?
-    } else {
-        let text = std::fs::read_to_string(&robot.urdf)
-            .map_err(|source| RuntimeError::Description { path: robot.urdf.clone(), source })?;
-        Chain::from_urdf(&text, &robot.base, &robot.tip)?
-    };
+    let chain = Chain::from_urdf(description, &robot.base, &robot.tip)?;
     if robot.posture_rad.len() != chain.dof() {
         return Err(RuntimeError::Posture {
             expected: chain.dof(),
@@ -139,7 +158,9 @@ impl Runtime {
     /// [`RuntimeError`]; each names what is wrong.
     pub fn new(config: Config, link: Link, policy: Box<dyn Policy>) -> Result<Self, RuntimeError> {
         config.validate()?;
-        let chain = load_chain(&config)?;
+        let description = load_description(&config)?;
+        let chain = chain_of(&config, &description)?;
+        let audit = Audit::new(chain.clone(), &config, &description)?;
         let topics = Topics::new(&config.link.namespace);
         let info = RunInfo::new(&config, policy.name());
         // Before any subscription, so that the first payload is in it.
@@ -147,7 +168,7 @@ impl Runtime {
         let mut spine = Spine::new(&link, &topics, &config, chain.clone())?;
         let writer = CommandWriter::new(&link, &topics, &config, &chain)?;
         let dof = chain.dof();
-        let mut mind = Mind::new(&link, &topics, &config, chain, policy)?;
+        let mut mind = Mind::new(&link, &topics, &config, &chain, audit, policy)?;
         if let Some(JournalEnds { ticks, thoughts }) = journal {
             spine.record_into(ticks);
             mind.record_into(thoughts);

@@ -63,7 +63,7 @@ impl Stage {
 }
 
 /// What is known when a thought is ready. Times of the link's clock, durations measured by the machine's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// Capture of the observation, ns.
     pub observation_ns: u64,

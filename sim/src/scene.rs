@@ -13,6 +13,14 @@ pub const IMAGE_SIDE: usize = 96;
 /// Where objects may stand, base frame: x and y ranges in metres.
 pub const OBJECT_AREA_M: [[f64; 2]; 2] = [[0.39, 0.63], [-0.21, 0.21]];
 
+/// Nominal place of the scene camera of the reference rig, base frame, metres. Each scene's camera is
+/// mounted within 12 mm of it.
+pub const SCENE_CAMERA_M: [f32; 3] = [1.06, 0.0, 0.62];
+/// The point that it nominally looks at, base frame, metres; each scene's within 10 mm.
+pub const SCENE_CAMERA_LOOKS_AT_M: [f32; 3] = [0.50, 0.0, 0.03];
+/// Its nominal vertical opening angle, degrees; each scene's within 0.6.
+pub const SCENE_CAMERA_FOV_DEG: f32 = 36.0;
+
 /// Smallest distance between the middles of two objects, metres: the hand is 0.2 m wide and
 /// must fit beside a neighbour.
 const CLEARANCE_M: f32 = 0.118;
@@ -181,12 +189,12 @@ impl Look {
         let jitter = Vector3::new(near(0.0, 0.012), near(0.0, 0.012), near(0.0, 0.012));
         let aim = Vector3::new(near(0.0, 0.010), near(0.0, 0.010), 0.0);
         let scene_camera = Camera::look_at(
-            Point3::new(1.06, 0.0, 0.62) + jitter,
-            Point3::new(0.50, 0.0, 0.03) + aim,
+            Point3::from(SCENE_CAMERA_M) + jitter,
+            Point3::from(SCENE_CAMERA_LOOKS_AT_M) + aim,
             Vector3::z(),
             IMAGE_SIDE,
             IMAGE_SIDE,
-            near(36_f32.to_radians(), 0.6_f32.to_radians()),
+            near(SCENE_CAMERA_FOV_DEG.to_radians(), 0.6_f32.to_radians()),
         );
         let hand_from_wrist_camera = {
             // On the hand's front, looking past the fingertips. The image's x is the tool's y.

@@ -64,6 +64,7 @@ pub struct ObjectState {
 pub struct World {
     physics: rp::PhysicsWorld,
     arm: ArmBody,
+    table: rp::ColliderHandle,
     things: Vec<Thing>,
     scene: Scene,
     /// One for each view: a renderer keeps what does not change from frame to frame.
@@ -108,7 +109,7 @@ impl World {
         p.normalized_contact_recycle_distance = 0.002;
         p.normalized_allowed_linear_error = 0.0005;
         p.friction_model = rp::FrictionModel::Coulomb;
-        physics.insert_collider(
+        let table = physics.insert_collider(
             rp::ColliderBuilder::cuboid(0.9, 0.9, 0.05)
                 .translation(rp::Vector::new(0.4, 0.0, -0.05))
                 .friction(0.8)
@@ -130,7 +131,15 @@ impl World {
             things.push(Thing { body, collider, mesh: placed.shape.mesh() });
         }
         let noise_rng = ChaCha8Rng::seed_from_u64(scene.seed ^ 0x006e_6f69_7365);
-        Ok(Self { physics, arm, things, scene, renderers: [Renderer::new(1), Renderer::new(1)], noise_rng })
+        Ok(Self {
+            physics,
+            arm,
+            table,
+            things,
+            scene,
+            renderers: [Renderer::new(1), Renderer::new(1)],
+            noise_rng,
+        })
     }
 
     /// The scene as it was laid out.
@@ -175,25 +184,8 @@ impl World {
         let axis = pose.transform_vector(rp::Vector::Z);
         let handle = pose.transform_vector(rp::Vector::X);
         let pads_n = self.arm.pads.map(|pad| {
-            self.physics
-                .narrow_phase
-                .contact_pair(pad, thing.collider)
-                .and_then(|pair| match &pair.contacts {
-                    rapier3d::geometry::PairContacts::Rigid(contacts) => Some(contacts),
-                    rapier3d::geometry::PairContacts::Soft { .. } => None,
-                })
-                .map_or(0.0, |contacts| {
-                    let impulse: f32 = contacts
-                        .solver_manifolds()
-                        .iter()
-                        .flat_map(|m| {
-                            m.data.solver_contacts.iter().filter_map(|c| {
-                                m.points.get(c.contact_indices()[0] as usize).map(|p| p.data.impulse)
-                            })
-                        })
-                        .sum();
-                    f64::from(impulse / self.physics.integration_parameters.dt)
-                })
+            let pair = self.physics.narrow_phase.contact_pair(pad, thing.collider);
+            pair.map_or(0.0, |pair| self.normal_force_n(pair))
         });
         ObjectState {
             position_m: [pose.translation.x, pose.translation.y, pose.translation.z].map(f64::from),
@@ -201,6 +193,35 @@ impl World {
             tilt_rad: f64::from(axis.z.clamp(-1.0, 1.0).acos()),
             pads_n,
         }
+    }
+
+    /// With how much force the hand and the fingers press on the table, newtons.
+    #[must_use]
+    pub fn arm_on_table_n(&self) -> f64 {
+        let of_things = |pair: &rp::ContactPair| {
+            self.things.iter().any(|thing| [pair.collider1, pair.collider2].contains(&thing.collider))
+        };
+        let pairs = self.physics.narrow_phase.contact_pairs_with(self.table);
+        pairs.filter(|pair| !of_things(pair)).map(|pair| self.normal_force_n(pair)).sum()
+    }
+
+    /// Sum of the normal forces between two colliders, newtons.
+    fn normal_force_n(&self, pair: &rp::ContactPair) -> f64 {
+        let rapier3d::geometry::PairContacts::Rigid(contacts) = &pair.contacts else {
+            return 0.0;
+        };
+        // Only active contacts carry current impulses; others keep stale ones.
+        let impulse: f32 = contacts
+            .solver_manifolds()
+            .iter()
+            .flat_map(|m| {
+                m.data
+                    .solver_contacts
+                    .iter()
+                    .filter_map(|c| m.points.get(c.contact_indices()[0] as usize).map(|p| p.data.impulse))
+            })
+            .sum();
+        f64::from(impulse / self.physics.integration_parameters.dt)
     }
 
     /// Number of objects.

@@ -8,8 +8,7 @@ use reflexarc_kinematics::JointLimits;
 use reflexarc_vla_model::chunk::ActionChunk;
 
 use super::MAX_ACTIONS;
-use crate::audit::Refusal;
-use crate::modes::Rule;
+use crate::audit::{Refusal, Rule};
 
 /// An action further than this outside a joint's limits is no action for this arm, rad (or m).
 pub const POSITION_SLACK_RAD: f64 = 0.2;
@@ -116,8 +115,8 @@ impl Bounds<'_> {
     }
 }
 
-fn refuse<T>(rule: Rule, token: usize, found: f64, bound: f64) -> Result<T, Refusal> {
-    Err(Refusal { rule, token, found, bound })
+fn refuse<T>(rule: Rule, action: usize, found: f64, bound: f64) -> Result<T, Refusal> {
+    Err(Refusal::new(rule, action, found, bound))
 }
 
 #[cfg(test)]

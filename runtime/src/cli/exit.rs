@@ -66,6 +66,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
                 RuntimeError::Config(_)
                 | RuntimeError::Description { .. }
                 | RuntimeError::Urdf(_)
+                | RuntimeError::Shapes(_)
                 | RuntimeError::Posture { .. } => EXIT_CONFIG,
                 RuntimeError::Policy(_) => EXIT_MODEL,
                 RuntimeError::Link(_) => EXIT_LINK,

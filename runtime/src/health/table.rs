@@ -213,22 +213,11 @@ fn audit(vitals: &Vitals<'_>, before: &Before) -> Part {
     if !news.is_empty() {
         part.raise(Warn, format!("refused {}", news.join(", ")));
     }
-    let [model_ns, token_ns, world_ns] = ledger.cost_ns.map(|ns| ns as f64);
+    let [model_ns, audit_ns] = ledger.cost_ns.map(|ns| ns as f64);
     if model_ns > 0.0 {
-        part = part.number_of("token_share", SHARE, &[("checked", "tokens")], token_ns / model_ns).number_of(
-            "world_share",
-            SHARE,
-            &[("checked", "world")],
-            world_ns / model_ns,
-        );
+        part = part.number("share", SHARE, audit_ns / model_ns);
     }
-    part.count(
-        "implausible",
-        counter("reflexarc_audit_implausible_total", "Answers `done` without a lift before."),
-        counts.implausible,
-    )
-    .latency("token_audit", &ledger.token_audit.summary())
-    .latency("world_audit", &ledger.world_audit.summary())
+    part.latency("audit", &ledger.audit_time.summary())
 }
 
 fn sense(now_ns: u64, topic: &str, stats: &TopicStats, before: Option<&TopicStats>) -> Part {

@@ -12,9 +12,10 @@ use super::recorded_policy::{Prompt, RecordedPolicy};
 use super::source::{Entries, Entry, Recorded};
 use super::wire::Wire;
 use super::{Difference, Gap, Place, ReplayError, ReplayReport};
+use crate::audit::Audit;
 use crate::journal::{Call, Journal, JournalEnds, Said, ThoughtEntry, Tick, journal};
 use crate::mind::{Mind, Thought};
-use crate::runtime::load_chain;
+use crate::runtime::{RuntimeError, load_chain, load_description};
 use crate::senses::Snapshot;
 use crate::spine::{CommandWriter, Spine};
 
@@ -122,6 +123,8 @@ impl Player {
         let link = Link::in_process(&bus, clock.clone());
         let topics = Topics::new(&config.link.namespace);
         let chain = load_chain(config)?;
+        let audit =
+            Audit::new(chain.clone(), config, &load_description(config)?).map_err(RuntimeError::from)?;
         let (policy, prompt): (Box<dyn Policy>, _) = match decisions {
             Decisions::Model(policy) => (policy, None),
             Decisions::Recorded => {
@@ -133,7 +136,7 @@ impl Player {
         let (journal, JournalEnds { ticks, thoughts }) = journal();
         let mut spine = Spine::new(&link, &topics, config, chain.clone())?;
         let writer = CommandWriter::new(&link, &topics, config, &chain)?;
-        let mut mind = Mind::new(&link, &topics, config, chain, policy)?;
+        let mut mind = Mind::new(&link, &topics, config, &chain, audit, policy)?;
         spine.record_into(ticks);
         mind.record_into(thoughts);
         Ok(Self {

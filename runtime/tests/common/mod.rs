@@ -17,6 +17,7 @@ use reflexarc_drivers::msg::{
 };
 use reflexarc_drivers::{Bus, Clock, Link, Publisher, Subscription, Topics};
 use reflexarc_kinematics::ARM7_HOME_RAD;
+use reflexarc_runtime::audit::view::SceneCamera;
 use reflexarc_runtime::reflex::Command;
 use reflexarc_runtime::{Config, Mode, Runtime};
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
@@ -37,11 +38,14 @@ pub fn tick_ns(tick: u64) -> u64 {
 
 /// A decision whose tokens and meaning agree.
 pub fn act(subtask: Subtask, position_m: [f64; 3], yaw_rad: f64, width_m: f64, force_n: f64) -> Verdict {
+    // Above an object that stands on the table, or at it.
+    let [x, y, z] = position_m;
+    let seen_m = if subtask == Subtask::Reach { [x, y, z.min(0.05)] } else { position_m };
     let exact = Verdict::Act {
         plan: vec![Goal::Pick { color: Color::Red, object: Object::Mug }],
         subtask,
         target: ToolTarget { position_m, yaw_rad, gripper_width_m: width_m, gripper_force_n: force_n },
-        pixel_uv: [0.5, 0.5],
+        pixel_uv: SceneCamera::new(&Config::default()).pixel_of(seen_m),
     };
     parse(&tokens_from_verdict(&exact).unwrap()).unwrap()
 }

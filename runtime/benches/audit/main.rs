@@ -1,0 +1,218 @@
+//! What the audit costs beside the inference that it audits, in one run.
+//!
+//! ```text
+//! cargo bench -p reflexarc-runtime --bench audit
+//! ```
+//!
+//! The shipped goal model decides about noise again and again. After each inference, with its weights in the
+//! caches in place of everything else, one decision of recorded episodes is audited whole: grammar, meaning,
+//! world. Both are timed as the mind times them, with one reading of the clock between and one after. So the
+//! audit's figure holds one reading of the clock, whose cost is printed, and the solutions for poses that the
+//! map of the arm's reach leaves open. `decisions.txt` was written by
+//! `cargo run --release --example audit_check -- --episodes 4 --corruptions 0 --write-stream FILE`.
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and fails by panicking")]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use reflexarc_kinematics::ARM7_HOME_RAD;
+use reflexarc_runtime::Config;
+use reflexarc_runtime::audit::{Audit, AuditVerdict, Facts};
+use reflexarc_runtime::config::DeviceChoice;
+use reflexarc_runtime::runtime::{load_chain, load_description};
+use reflexarc_vla_model::chunk::ActionChunk;
+use reflexarc_vla_model::compute::Precision;
+use reflexarc_vla_model::decision::Decision;
+use reflexarc_vla_model::goal::policy::{CpuOptions, GoalPolicy};
+use reflexarc_vla_model::grammar::parse;
+use reflexarc_vla_model::observation::{Camera, Observation, TACTILE_LEN, Tactile, ToolPose};
+use reflexarc_vla_model::policy::Policy;
+use reflexarc_vla_model::token::tokens_from_text;
+
+/// More than any cache of the processors that this runs on.
+const FLUSH_BYTES: usize = 64 << 20;
+/// Chunks audited for each figure.
+const CHUNKS: usize = 200;
+
+/// A decision, what was known when it was made, and whether an episode begins with it.
+type Said = (Decision, Facts, bool);
+
+fn main() {
+    let config = Config::default();
+    let chain = load_chain(&config).unwrap();
+    let begun = Instant::now();
+    let audit = Audit::new(chain, &config, &load_description(&config).unwrap()).unwrap();
+    println!(
+        "start-up: {:.0} ms, most of it the map of the arm's reach",
+        begun.elapsed().as_secs_f64() * 1e3
+    );
+    let clock_ns = clock_ns();
+    println!("clock: one reading takes {clock_ns:.0} ns");
+
+    let said = stream(include_str!("decisions.txt"));
+    println!("goal model, {} decisions of recorded episodes", said.len());
+    for threads in [1, 0] {
+        beside_inference(&audit, &said, threads);
+    }
+    let hot = hot_ns(&audit, &said);
+    println!("  with everything in the caches, without the clock: {hot:.0} ns a decision");
+
+    println!("chunks of 8 values an action, {CHUNKS} each, caches emptied before each");
+    for (name, count, step_rad) in [
+        ("50 actions in the free, as SmolVLA's", 50, 0.006),
+        ("100 actions in the free, as ACT's", 100, 0.006),
+        ("100 actions at rest", 100, 0.0),
+    ] {
+        let (mean_ns, p99_ns) = chunk_ns(&audit, count, step_rad);
+        println!("  {name:<38} {:.1} us, p99 {:.1} us", mean_ns / 1e3, p99_ns / 1e3);
+    }
+}
+
+/// Cost of one reading of the clock, ns.
+fn clock_ns() -> f64 {
+    const READINGS: u32 = 100_000;
+    let begun = Instant::now();
+    for _ in 0..READINGS {
+        black_box(Instant::now());
+    }
+    begun.elapsed().as_nanos() as f64 / f64::from(READINGS)
+}
+
+fn stream(text: &str) -> Vec<Said> {
+    let mut first = true;
+    let mut said = Vec::new();
+    for line in text.lines() {
+        if line.is_empty() {
+            first = true;
+            continue;
+        }
+        let mut words = line.splitn(6, ' ');
+        let mut number = || words.next().unwrap().parse::<f64>().unwrap();
+        let facts =
+            Facts { tool_m: [number(), number(), number()], gripper_width_m: number(), felt_n: number() };
+        let tokens = tokens_from_text(words.next().unwrap()).unwrap();
+        let verdict = parse(&tokens).unwrap();
+        said.push((Decision { tokens, verdict, confidence: 0.9, observation_ns: 7 }, facts, first));
+        first = false;
+    }
+    said
+}
+
+fn beside_inference(audit: &Audit, said: &[Said], threads: usize) {
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vla-model/weights/goal.safetensors");
+    let cpu = CpuOptions { precision: Some(Precision::Int8), threads };
+    let bytes = std::fs::read(weights).unwrap();
+    let mut policy = GoalPolicy::from_bytes(&bytes, DeviceChoice::Cpu, cpu).unwrap();
+    policy.instruct("pick up the red mug");
+    let mut audit = audit.clone();
+    let observation = observation();
+    for _ in 0..20 {
+        policy.decision(&observation).unwrap();
+    }
+    let (mut model_ns, mut audit_ns) = (Vec::new(), Vec::new());
+    let (mut refused, mut solves) = (0, 0);
+    for (decision, facts, first) in said {
+        if *first {
+            audit.begin();
+        }
+        let begun = Instant::now();
+        black_box(policy.decision(&observation).unwrap());
+        // In place of what the decoder has just written.
+        let decision = black_box(decision.clone());
+        let answered = Instant::now();
+        let event = audit.decision(&decision, 7, facts);
+        let done = Instant::now();
+        model_ns.push(answered.duration_since(begun).as_nanos() as f64);
+        audit_ns.push(done.duration_since(answered).as_nanos() as f64);
+        refused += u64::from(event.verdict != AuditVerdict::Pass);
+        solves += event.reach_solves;
+    }
+    let (model, audit) = (Figures::of(model_ns), Figures::of(audit_ns));
+    println!("  {}", policy.device().description);
+    println!("    inference  mean {:>9.0} ns, p50 {:>9.0}, p99 {:>9.0}", model.mean, model.p50, model.p99);
+    println!("    audit      mean {:>9.0} ns, p50 {:>9.0}, p99 {:>9.0}", audit.mean, audit.p50, audit.p99);
+    println!("    {refused} refused, {solves} reach solutions");
+    let ratio = audit.mean / model.mean;
+    println!(
+        "    ratio of the means {:.2e}, {} 1e-4; of the medians {:.2e}",
+        ratio,
+        if ratio < 1e-4 { "below" } else { "NOT below" },
+        audit.p50 / model.p50
+    );
+}
+
+fn hot_ns(audit: &Audit, said: &[Said]) -> f64 {
+    const ROUNDS: u32 = 50;
+    let mut audit = audit.clone();
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        for (decision, facts, first) in said {
+            if *first {
+                audit.begin();
+            }
+            black_box(audit.decision(black_box(decision), 7, facts));
+        }
+    }
+    begun.elapsed().as_nanos() as f64 / f64::from(ROUNDS) / said.len() as f64
+}
+
+/// Mean and 99th percentile for a chunk that turns each joint by `step_rad` an action, ns.
+fn chunk_ns(audit: &Audit, count: usize, step_rad: f64) -> (f64, f64) {
+    let mut audit = audit.clone();
+    let mut flush = vec![1_u8; FLUSH_BYTES];
+    let action = |index: usize| {
+        let turn = move |q: f64| (q + step_rad * (index as f64 * 0.1).sin() * 10.0) as f32;
+        ARM7_HOME_RAD.map(turn).into_iter().chain([0.04])
+    };
+    let actions: Vec<f32> = (0..count).flat_map(action).collect();
+    let mut times = Vec::new();
+    for _ in 0..CHUNKS {
+        let chunk =
+            ActionChunk { observation_ns: 7, period_ns: 33_333_333, width: 8, actions: actions.clone() };
+        flush.iter_mut().step_by(64).for_each(|byte| *byte = byte.wrapping_add(1));
+        black_box(&flush);
+        let begun = Instant::now();
+        let event = audit.chunk(&chunk, 7);
+        times.push(begun.elapsed().as_nanos() as f64);
+        assert_eq!(event.verdict, AuditVerdict::Pass);
+    }
+    let figures = Figures::of(times);
+    (figures.mean, figures.p99)
+}
+
+/// Noise in the sizes that the model takes; values do not change the time.
+fn observation() -> Observation {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut rgb = || {
+        let mut rgb = vec![0; 96 * 96 * 3];
+        rng.fill_bytes(&mut rgb);
+        rgb
+    };
+    let camera = |name: &str, rgb: Vec<u8>| Camera { name: name.into(), width: 96, height: 96, rgb };
+    let pad = |name: &str| Tactile { name: name.into(), taxels_n: vec![0.1; TACTILE_LEN] };
+    Observation {
+        time_ns: 7,
+        cameras: vec![camera("scene", rgb()), camera("wrist", rgb())],
+        tactile: vec![pad("left"), pad("right")],
+        joints_rad: ARM7_HOME_RAD.map(|q| q as f32).to_vec(),
+        gripper_width_m: 0.08,
+        base_from_tool: ToolPose { position_m: [0.5, 0.0, 0.3], rotation_xyzw: [1.0, 0.0, 0.0, 0.0] },
+    }
+}
+
+struct Figures {
+    mean: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl Figures {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+        Self { mean: values.iter().sum::<f64>() / values.len() as f64, p50: at(0.5), p99: at(0.99) }
+    }
+}

@@ -1,0 +1,211 @@
+//! The audit: every token against the grammar, then what it means against the world; of a chunk, every
+//! action.
+//!
+//! It stands between the mind and the reflex and trusts nothing that the policy says about itself. A
+//! refused decision never becomes motion. Each verdict is an [`AuditEvent`] in the decision's
+//! [`ThoughtRecord`](crate::ledger::ThoughtRecord).
+//!
+//! # Rules
+//! In the order in which they are looked at; the first that is broken is the verdict.
+//!
+//! | rule | compares | bound | where the bound comes from |
+//! |---|---|---|---|
+//! | `grammar`, `truncated` | each token with those that may stand at its place | – | the grammar's automaton |
+//! | `meaning`, `non_finite`, `empty_plan` | what the decision claims with what its tokens say | equal | – |
+//! | `time` | the observation answered with the one asked about | equal | – |
+//! | `gripper` | opening and force | `robot.gripper_max_width_m`, `limits.grip_force_n` | the robot |
+//! | `hand` | the opening with what the subtask means | half the range | reach, approach, retreat open the hand; grasp, lift, done close it |
+//! | `workspace` | the target with the box | `limits.workspace_*` | the cell |
+//! | `table` | the fingertips at the target with the table | `audit.table_z_m`, `audit.tool_reach_m` | the table, the hand |
+//! | `sideways` | the part of the straight way below `audit.clear_height_m`, sideways | `audit.sideways_max_m` | tallest object; clean episodes |
+//! | `unreachable`, `collision` | joint angles for the target; distance of the arm from itself | 2 mm, 0.02 rad; 0 | the arm ([`reach`]) |
+//! | `grounding` | LOOK's pixel with where a calibrated camera sees the target (reach, approach, grasp) | `audit.view_tolerance` | the camera's mounting; clean episodes |
+//! | `near` | where the tool is with where the subtask happens (all but reach); a retreat does not sink | `audit.near_m`; 0.02 m | clean episodes |
+//! | `order` | lift wants closed fingers, a touch, or a lift before; done wants a touch or a lift before | – | what the words mean |
+//! | `shape`, `time`, `non_finite` | a chunk's form | see [`crate::chunk::bounds`] | the robot |
+//! | `position`, `gripper`, `step` | every action with the joints' limits and the one before | the same | the robot |
+//! | `workspace`, `table` | the tool at every action | 0.05 m, 0.01 m beyond | learned policies stray a little; the motion keeps the box |
+//!
+//! A pixel outside the image and a number beyond its axis have no token, so no rule is needed for them. How
+//! fast the arm follows a goal is not the model's to say: the tracker and the limiter bound it. Bounds that come
+//! from clean episodes were chosen with `cargo run --release --example audit_check -- --calibrate`, which
+//! prints what the shipped model says when all is well; they are wide enough that what they refuse is
+//! implausible and not merely rare.
+//!
+//! # Cost
+//! At most a tenth of a thousandth of the inference that it audits, so all of it is a few table look-ups and
+//! some dozen comparisons, in few cache lines: a model's weights have just passed through the caches. Nothing
+//! is allocated. Whether a target is reached was worked out before ([`reach`]); what the map leaves open costs
+//! two inverse kinematics solutions once, and is counted ([`AuditEvent::reach_solves`]). The time is measured
+//! at each decision with one more reading of the clock, which is in the figure.
+
+mod actions;
+mod event;
+mod form;
+mod order;
+mod path;
+pub mod reach;
+pub mod view;
+
+use std::sync::Arc;
+
+use nalgebra::{Isometry3, Translation3, UnitQuaternion, Vector3};
+use reflexarc_kinematics::Chain;
+use reflexarc_kinematics::collision::{CollisionError, CollisionModel, CollisionOptions};
+use reflexarc_vla_model::chunk::ActionChunk;
+use reflexarc_vla_model::decision::Decision;
+
+use actions::Levers;
+pub use actions::{BOX_SLACK_M, TABLE_SLACK_M};
+pub use event::{AuditCounts, AuditEvent, AuditVerdict, Refusal, Rule};
+use form::{Act, Forms, Reading};
+use order::Order;
+use path::Path;
+use reach::{Reach, ReachMap};
+use view::SceneCamera;
+
+use crate::chunk::bounds::Bounds;
+use crate::config::Config;
+use crate::senses::Body;
+
+/// What is known of the world at the time of the observation, as far as rules compare with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    /// Where the tool is, base frame, m.
+    pub tool_m: [f64; 3],
+    /// Opening between the fingers, m.
+    pub gripper_width_m: f64,
+    /// Normal force on the pad that feels the most, N.
+    pub felt_n: f64,
+}
+
+impl Facts {
+    /// From the arm's state and the normal force on each pad, N.
+    #[must_use]
+    pub fn new(body: &Body, pad_normal_n: &[f64]) -> Self {
+        Self {
+            tool_m: body.base_from_tool.translation.vector.into(),
+            gripper_width_m: body.gripper_width_m,
+            felt_n: pad_normal_n.iter().fold(0.0, |most, normal_n| most.max(*normal_n)),
+        }
+    }
+}
+
+/// The audit of one policy on one robot.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    forms: Forms,
+    camera: SceneCamera,
+    path: Path,
+    hand: order::Bounds,
+    order: Order,
+    reach: Reach,
+    chain: Chain,
+    levers: Levers,
+    velocity_scale: f64,
+    width_max_m: f64,
+}
+
+/// Pose of the tool that a target means: straight down, turned about the vertical.
+#[must_use]
+pub fn base_from_tool(position_m: [f64; 3], yaw_rad: f64) -> Isometry3<f64> {
+    let turn = UnitQuaternion::from_axis_angle(&Vector3::z_axis(), yaw_rad)
+        * UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
+    Isometry3::from_parts(Translation3::from(Vector3::from(position_m)), turn)
+}
+
+impl Audit {
+    /// An audit for one robot under one configuration. `description` is the URDF text that `chain` was made
+    /// from; its primitive shapes are what the arm must not touch itself with, meshes are left out.
+    ///
+    /// The first one for a robot in a process makes the map of its reach, some tenths of a second.
+    ///
+    /// # Errors
+    /// [`CollisionError`] if the shapes in the description are at fault.
+    pub fn new(chain: Chain, config: &Config, description: &str) -> Result<Self, CollisionError> {
+        let posture = &config.robot.posture_rad;
+        let options =
+            CollisionOptions { reference_q: posture, skip_meshes: true, ..CollisionOptions::default() };
+        // Read each time, so that a description at fault is refused each time.
+        let shapes = CollisionModel::from_urdf(description, &chain, &options)?;
+        let path = Path::new(config);
+        Ok(Self {
+            forms: Forms::new(),
+            camera: SceneCamera::new(config),
+            levers: Levers::new(&chain, path.tool_reach_m()),
+            path,
+            hand: order::Bounds::new(config),
+            order: Order::default(),
+            reach: Reach::new(ReachMap::shared(&chain, posture, || Some(shapes))),
+            velocity_scale: config.limits.speed_scale,
+            width_max_m: config.robot.gripper_max_width_m,
+            chain,
+        })
+    }
+
+    /// Forgets what has been done so far; called with each new instruction.
+    pub fn begin(&mut self) {
+        self.order = Order::default();
+    }
+
+    /// The map of the arm's reach.
+    #[must_use]
+    pub fn reach_map(&self) -> &Arc<ReachMap> {
+        self.reach.map()
+    }
+
+    /// The whole of it for a decision. `asked_ns` is the time of the observation that was put to the policy.
+    pub fn decision(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> AuditEvent {
+        let mut reach_solves = 0;
+        let verdict = match self.judge(decision, asked_ns, facts, &mut reach_solves) {
+            Ok(()) => AuditVerdict::Pass,
+            Err(refusal) => AuditVerdict::Refused(refusal.naming(&decision.tokens)),
+        };
+        AuditEvent { verdict, reach_solves, clamped: 0, fast_steps: 0 }
+    }
+
+    fn judge(
+        &mut self,
+        decision: &Decision,
+        asked_ns: u64,
+        facts: &Facts,
+        reach_solves: &mut u32,
+    ) -> Result<(), Refusal> {
+        match self.forms.read(decision, asked_ns)? {
+            Reading::Infeasible(_) => Ok(()),
+            Reading::Act(act) => {
+                self.judge_act(&act, facts, reach_solves)?;
+                self.order.passed(act.subtask);
+                Ok(())
+            }
+        }
+    }
+
+    fn judge_act(&mut self, act: &Act, facts: &Facts, reach_solves: &mut u32) -> Result<(), Refusal> {
+        self.hand.judge_gripper(act)?;
+        self.path.judge(facts.tool_m, act.target.position_m)?;
+        self.reach.judge(act, reach_solves)?;
+        self.camera.judge(act, self.path.table_z_m())?;
+        self.order.judge(act, facts, &self.hand)
+    }
+
+    /// The whole of it for a chunk: its shape, and every action against the joints, the gripper, the
+    /// workspace and the table.
+    pub fn chunk(&mut self, chunk: &ActionChunk, asked_ns: u64) -> AuditEvent {
+        let bounds = Bounds {
+            limits: self.chain.limits(),
+            velocity_scale: self.velocity_scale,
+            width_max_m: self.width_max_m,
+        };
+        let judged = bounds.check(chunk, asked_ns).and_then(|excess| {
+            self.levers.judge(chunk, &self.chain, &self.path)?;
+            Ok(excess)
+        });
+        let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let (verdict, clamped, fast_steps) = match judged {
+            Ok(excess) => (AuditVerdict::Pass, count(excess.clamped), count(excess.fast_steps)),
+            Err(refusal) => (AuditVerdict::Refused(refusal), 0, 0),
+        };
+        AuditEvent { verdict, reach_solves: 0, clamped, fast_steps }
+    }
+}
