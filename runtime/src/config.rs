@@ -528,7 +528,7 @@ impl Default for AuditConfig {
             clear_height_m: 0.10,
             sideways_max_m: 0.05,
             near_m: 0.06,
-            view_tolerance: 0.1,
+            view_tolerance: 0.2,
             camera_position_m: [1.06, 0.0, 0.62],
             camera_looks_at_m: [0.50, 0.0, 0.03],
             camera_fov_rad: 0.628,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use reflexarc_runtime::cli::EXIT_LINK;
 use rustix::process::Signal;
 
 use super::{Case, Finding, START_LIMIT, Scene, Verdict, ended, fresh_only, last_cry, states_since};
@@ -187,7 +188,7 @@ fn port_taken(cast: &Cast) -> Result<Verdict> {
     let mut runtime = cast.runtime("reflexarc", &robot.endpoints, &["--listen", &taken])?;
     let status = runtime.ended(START_LIMIT)?;
     let code = status.and_then(|status| status.code());
-    ensure!(code == Some(1), "exit code {code:?}, expected 1");
+    ensure!(code == Some(EXIT_LINK.into()), "exit code {code:?}, expected {EXIT_LINK}");
     let cry = last_cry(&runtime);
     ensure!(cry.contains(&taken), "the port is not named: {cry}");
     ensure!(robot.state().is_some_and(|state| state.obeyed == 0), "the arm was commanded");
@@ -197,7 +198,7 @@ fn port_taken(cast: &Cast) -> Result<Verdict> {
         other: "the runtime does not start; the robot waits".to_owned(),
         rest: None,
         after: "none".to_owned(),
-        exit: "1".to_owned(),
+        exit: EXIT_LINK.to_string(),
         said: format!("{} …", said.get(..cut).unwrap_or_default()),
     }))
 }

@@ -4,11 +4,13 @@
 //! consecutive token ids. So whether sixteen tokens obey the grammar is sixteen comparisons with two numbers
 //! each, all in two cache lines, and no state is carried from token to token. The forms are read off the
 //! grammar's own automaton when the audit is made; where they say no, the automaton says why.
+//!
+//! What the decision claims is then held against its tokens, place by place: what agrees is what it means.
 
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Subtask, ToolTarget, Verdict};
 use reflexarc_vla_model::grammar::{Grammar, SEQUENCE_MAX};
-use reflexarc_vla_model::number::{self, Axis};
-use reflexarc_vla_model::token::{Token, TokenKind};
+use reflexarc_vla_model::number::{Axis, NUMBER_BINS};
+use reflexarc_vla_model::token::Token;
 
 use super::event::{Refusal, Rule};
 
@@ -21,7 +23,6 @@ pub(super) const SUBTASK: usize = 8;
 pub(super) const X: usize = 9;
 pub(super) const Z: usize = 11;
 pub(super) const WIDTH: usize = 13;
-pub(super) const FORCE: usize = 14;
 
 /// One shape of a sequence: at each place a run of token ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,6 @@ pub(super) enum Reading {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Act {
-    pub(super) goal: Goal,
     pub(super) subtask: Subtask,
     pub(super) target: ToolTarget,
     pub(super) pixel_uv: [f32; 2],
@@ -48,52 +48,94 @@ pub(super) struct Act {
     pub(super) pose: [u8; 4],
 }
 
+/// What the bins of every axis stand for, in the order of [`Axis::ALL`].
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    low: [f64; Axis::ALL.len()],
+    range: [f64; Axis::ALL.len()],
+}
+
 /// The grammar's forms: the longer one acts, the shorter one says why it cannot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forms {
     act: Form,
     infeasible: Form,
+    scale: Scale,
 }
 
 impl Forms {
     /// Reads the forms off the grammar.
     pub(super) fn new() -> Self {
-        Self { act: form(Token::PICK), infeasible: form(Token::INFEASIBLE) }
+        let ranges = Axis::ALL.map(Axis::range);
+        let scale = Scale { low: ranges.map(|(low, _)| low), range: ranges.map(|(low, high)| high - low) };
+        Self { act: form(Token::PICK), infeasible: form(Token::INFEASIBLE), scale }
     }
 
-    /// Grammar and meaning of a decision at once. At most [`SEQUENCE_MAX`] comparisons when it is in order.
-    pub(super) fn read(&self, decision: &Decision, asked_ns: u64) -> Result<Reading, Refusal> {
-        let tokens = decision.tokens.as_slice();
-        let reading = match <&[Token; SEQUENCE_MAX]>::try_from(tokens) {
-            Ok(tokens) if self.act.takes(tokens) => act(tokens),
-            _ if self.infeasible.takes(tokens) => match tokens[REASON].kind() {
-                TokenKind::Reason(reason) => Some(Reading::Infeasible(reason)),
-                _ => None,
-            },
-            _ => None,
+    /// Grammar and meaning of a decision at once. At most [`SEQUENCE_MAX`] comparisons.
+    #[inline]
+    pub(super) fn read(&self, decision: &Decision, asked_ns: u64) -> Option<Reading> {
+        let reading = match <&[Token; SEQUENCE_MAX]>::try_from(decision.tokens.as_slice()) {
+            Ok(tokens) if self.act.takes(tokens) => self.act(tokens, &decision.verdict),
+            _ => self.infeasible(&decision.tokens, &decision.verdict),
         };
-        let reading = reading.ok_or_else(|| ungrammatical(tokens))?;
-        let same = match (&reading, &decision.verdict) {
-            (Reading::Infeasible(read), Verdict::Infeasible(said)) => read == said,
-            (Reading::Act(read), Verdict::Act { plan, subtask, target, pixel_uv }) => {
-                plan.as_slice() == [read.goal]
-                    && *subtask == read.subtask
-                    && *target == read.target
-                    && *pixel_uv == read.pixel_uv
+        let in_order = decision.confidence.is_finite() & (decision.observation_ns == asked_ns);
+        reading.filter(|_| in_order)
+    }
+
+    /// What the verdict claims, if the tokens say the same.
+    #[inline]
+    fn act(&self, tokens: &[Token; SEQUENCE_MAX], verdict: &Verdict) -> Option<Reading> {
+        let Verdict::Act { plan, subtask, target, pixel_uv } = verdict else {
+            return None;
+        };
+        let [Goal::Pick { color, object }] = plan.as_slice() else {
+            return None;
+        };
+        let offset = |place: usize| tokens[place].id().wrapping_sub(self.act.low[place]);
+        let words = [(COLOR, color.index()), (OBJECT, object.index()), (SUBTASK, subtask.index())];
+        let said = [
+            f64::from(pixel_uv[0]),
+            f64::from(pixel_uv[1]),
+            target.position_m[0],
+            target.position_m[1],
+            target.position_m[2],
+            target.yaw_rad,
+            target.gripper_width_m,
+            target.gripper_force_n,
+        ];
+        let bins: [u16; Axis::ALL.len()] =
+            std::array::from_fn(|axis| offset(if axis < 2 { LOOK_U + axis } else { X - 2 + axis }));
+        // The centres of the bins, in the order of operations of `number::decode`: the same to the last bit.
+        let read: [f64; Axis::ALL.len()] = std::array::from_fn(|axis| {
+            let share = (f64::from(bins[axis]) + 0.5) / NUMBER_BINS as f64;
+            let value = self.scale.low[axis] + share * self.scale.range[axis];
+            if axis < 2 { f64::from(value as f32) } else { value }
+        });
+        let same =
+            words.iter().fold(true, |all, (place, index)| all & (usize::from(offset(*place)) == *index))
+                & said.iter().zip(&read).fold(true, |all, (said, read)| all & (said == read));
+        // Bins are below 128.
+        let pose = std::array::from_fn(|i| bins[2 + i] as u8);
+        same.then_some(Reading::Act(Act { subtask: *subtask, target: *target, pixel_uv: *pixel_uv, pose }))
+    }
+
+    #[inline(never)]
+    fn infeasible(&self, tokens: &[Token], verdict: &Verdict) -> Option<Reading> {
+        if !self.infeasible.takes(tokens) {
+            return None;
+        }
+        let said = tokens[REASON].id() - self.infeasible.low[REASON];
+        match verdict {
+            Verdict::Infeasible(reason) if reason.index() == usize::from(said) => {
+                Some(Reading::Infeasible(*reason))
             }
-            _ => false,
-        };
-        if !(same && decision.confidence.is_finite()) {
-            return Err(misread(decision));
+            _ => None,
         }
-        if decision.observation_ns != asked_ns {
-            return Err(Refusal::new(Rule::Time, 0, decision.observation_ns as f64, asked_ns as f64));
-        }
-        Ok(reading)
     }
 }
 
 impl Form {
+    #[inline]
     fn takes(&self, tokens: &[Token]) -> bool {
         tokens.len() == self.len
             && tokens
@@ -125,34 +167,11 @@ fn form(action: Token) -> Form {
     form
 }
 
-fn act(tokens: &[Token; SEQUENCE_MAX]) -> Option<Reading> {
-    let (TokenKind::Color(color), TokenKind::Object(object), TokenKind::Subtask(subtask)) =
-        (tokens[COLOR].kind(), tokens[OBJECT].kind(), tokens[SUBTASK].kind())
-    else {
-        return None;
-    };
-    let bin = |place: usize| tokens[place].bin().unwrap_or(0);
-    let value = |axis: Axis, place: usize| number::decode(axis, bin(place));
-    Some(Reading::Act(Act {
-        goal: Goal::Pick { color, object },
-        subtask,
-        target: ToolTarget {
-            position_m: [value(Axis::X, X), value(Axis::Y, X + 1), value(Axis::Z, Z)],
-            yaw_rad: value(Axis::Yaw, Z + 1),
-            gripper_width_m: value(Axis::Width, WIDTH),
-            gripper_force_n: value(Axis::Force, FORCE),
-        },
-        pixel_uv: [value(Axis::U, LOOK_U) as f32, value(Axis::V, LOOK_U + 1) as f32],
-        // Bins are below 128.
-        pose: std::array::from_fn(|i| bin(X + i) as u8),
-    }))
-}
-
-/// Where the sequence breaks the grammar.
-#[cold]
-fn ungrammatical(tokens: &[Token]) -> Refusal {
+/// Why a decision has no reading: its tokens break the grammar, it does not say what they say, or it answers
+/// something else.
+pub(super) fn unreadable(decision: &Decision, asked_ns: u64) -> Refusal {
     let mut grammar = Grammar::new();
-    for (place, token) in tokens.iter().enumerate() {
+    for (place, token) in decision.tokens.iter().enumerate() {
         match grammar.next(*token) {
             Some(next) => grammar = next,
             None => {
@@ -161,27 +180,26 @@ fn ungrammatical(tokens: &[Token]) -> Refusal {
             }
         }
     }
-    Refusal::new(Rule::Truncated, tokens.len(), 0.0, 0.0)
-}
-
-/// Why a decision whose tokens are in order does not say what they say.
-#[cold]
-fn misread(decision: &Decision) -> Refusal {
+    if !grammar.is_complete() {
+        return Refusal::new(Rule::Truncated, decision.tokens.len(), 0.0, 0.0);
+    }
+    let mut numbers = vec![f64::from(decision.confidence)];
     if let Verdict::Act { plan, target, pixel_uv: [u, v], .. } = &decision.verdict {
-        let [x, y, z] = target.position_m;
-        let gripper = [target.gripper_width_m, target.gripper_force_n];
-        let numbers = [f64::from(*u), f64::from(*v), x, y, z, target.yaw_rad];
-        if let Some(number) = numbers.into_iter().chain(gripper).find(|number| !number.is_finite()) {
-            return Refusal::new(Rule::NonFinite, 0, number, 0.0);
-        }
+        numbers.extend([f64::from(*u), f64::from(*v), target.yaw_rad]);
+        numbers.extend(target.position_m);
+        numbers.extend([target.gripper_width_m, target.gripper_force_n]);
         if plan.is_empty() {
             return Refusal::new(Rule::EmptyPlan, 0, 0.0, 1.0);
         }
     }
-    if !decision.confidence.is_finite() {
-        return Refusal::new(Rule::NonFinite, 0, f64::from(decision.confidence), 0.0);
+    if let Some(number) = numbers.into_iter().find(|number| !number.is_finite()) {
+        return Refusal::new(Rule::NonFinite, 0, number, 0.0);
     }
-    Refusal::new(Rule::Meaning, 0, 0.0, 0.0)
+    if decision.observation_ns == asked_ns {
+        Refusal::new(Rule::Meaning, 0, 0.0, 0.0)
+    } else {
+        Refusal::new(Rule::Time, 0, decision.observation_ns as f64, asked_ns as f64)
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +212,7 @@ mod tests {
 
     fn read(tokens: &[Token], verdict: Verdict) -> Result<Reading, Refusal> {
         let decision = Decision { tokens: tokens.to_vec(), verdict, confidence: 0.5, observation_ns: 3 };
-        Forms::new().read(&decision, 3)
+        Forms::new().read(&decision, 3).ok_or_else(|| unreadable(&decision, 3))
     }
 
     /// What the grammar itself makes of the tokens must be what the forms make of them.
@@ -205,7 +223,7 @@ mod tests {
                 prop_assert!(reading.is_ok(), "{reading:?}");
                 match (reading.unwrap(), verdict) {
                     (Reading::Act(act), Verdict::Act { plan, subtask, target, pixel_uv }) => {
-                        prop_assert_eq!(plan, vec![act.goal]);
+                        prop_assert_eq!(plan.len(), 1);
                         prop_assert_eq!((subtask, target, pixel_uv), (act.subtask, act.target, act.pixel_uv));
                     }
                     (Reading::Infeasible(read), Verdict::Infeasible(said)) => prop_assert_eq!(read, said),

@@ -20,7 +20,7 @@
 //! | `sideways` | the part of the straight way below `audit.clear_height_m`, sideways | `audit.sideways_max_m` | tallest object; clean episodes |
 //! | `unreachable`, `collision` | joint angles for the target; distance of the arm from itself | 2 mm, 0.02 rad; 0 | the arm ([`reach`]) |
 //! | `grounding` | LOOK's pixel with where a calibrated camera sees the target (reach, approach, grasp) | `audit.view_tolerance` | the camera's mounting; clean episodes |
-//! | `near` | where the tool is with where the subtask happens (all but reach); a retreat does not sink | `audit.near_m`; 0.02 m | clean episodes |
+//! | `near` | where the tool is with where the subtask happens (all but reach) | `audit.near_m` | clean episodes |
 //! | `order` | lift wants closed fingers, a touch, or a lift before; done wants a touch or a lift before | – | what the words mean |
 //! | `shape`, `time`, `non_finite` | a chunk's form | see [`crate::chunk::bounds`] | the robot |
 //! | `position`, `gripper`, `step` | every action with the joints' limits and the one before | the same | the robot |
@@ -33,11 +33,17 @@
 //! implausible and not merely rare.
 //!
 //! # Cost
-//! At most a tenth of a thousandth of the inference that it audits, so all of it is a few table look-ups and
-//! some dozen comparisons, in few cache lines: a model's weights have just passed through the caches. Nothing
-//! is allocated. Whether a target is reached was worked out before ([`reach`]); what the map leaves open costs
-//! two inverse kinematics solutions once, and is counted ([`AuditEvent::reach_solves`]). The time is measured
-//! at each decision with one more reading of the clock, which is in the figure.
+//! The work is some two hundred instructions, 50 to 100 ns: table look-ups and comparisons in few cache lines,
+//! nothing allocated, a hundred-thousandth of the inference that it audits. Whether a target is reached was
+//! worked out before ([`reach`]); what the map leaves open costs two inverse kinematics solutions once, and is
+//! counted ([`AuditEvent::reach_solves`]).
+//!
+//! In its place in the loop it takes longer, 1 to 2 µs, because a model's weights have just passed through the
+//! caches and its own instructions have to come back from memory. That figure is measured at each decision,
+//! with one reading of the clock in it, and reported. So the rules are written once and compiled twice
+//! ([`event::Complaint`]): a kilobyte that only says whether, and the words in another place, read when needed.
+//! Asking for the lines ahead (prefetch instructions) gained nothing: what is left are page walks and branches
+//! that the processor has forgotten. `cargo bench --workspace --bench audit` shows both figures.
 
 mod actions;
 mod event;
@@ -57,8 +63,9 @@ use reflexarc_vla_model::decision::Decision;
 
 use actions::Levers;
 pub use actions::{BOX_SLACK_M, TABLE_SLACK_M};
+use event::Complaint;
 pub use event::{AuditCounts, AuditEvent, AuditVerdict, Refusal, Rule};
-use form::{Act, Forms, Reading};
+use form::{Forms, Reading, unreadable};
 use order::Order;
 use path::Path;
 use reach::{Reach, ReachMap};
@@ -94,16 +101,22 @@ impl Facts {
 /// The audit of one policy on one robot.
 #[derive(Clone, Debug)]
 pub struct Audit {
+    rules: Rules,
+    chain: Chain,
+    levers: Levers,
+    velocity_scale: f64,
+    width_max_m: f64,
+}
+
+/// Everything that the audit of a decision looks at, in one piece of memory.
+#[derive(Clone, Debug)]
+struct Rules {
     forms: Forms,
     camera: SceneCamera,
     path: Path,
     hand: order::Bounds,
     order: Order,
     reach: Reach,
-    chain: Chain,
-    levers: Levers,
-    velocity_scale: f64,
-    width_max_m: f64,
 }
 
 /// Pose of the tool that a target means: straight down, turned about the vertical.
@@ -129,14 +142,17 @@ impl Audit {
         // Read each time, so that a description at fault is refused each time.
         let shapes = CollisionModel::from_urdf(description, &chain, &options)?;
         let path = Path::new(config);
-        Ok(Self {
+        let rules = Rules {
             forms: Forms::new(),
             camera: SceneCamera::new(config),
-            levers: Levers::new(&chain, path.tool_reach_m()),
             path,
             hand: order::Bounds::new(config),
             order: Order::default(),
             reach: Reach::new(ReachMap::shared(&chain, posture, || Some(shapes))),
+        };
+        Ok(Self {
+            rules,
+            levers: Levers::new(&chain, path.tool_reach_m()),
             velocity_scale: config.limits.speed_scale,
             width_max_m: config.robot.gripper_max_width_m,
             chain,
@@ -145,48 +161,23 @@ impl Audit {
 
     /// Forgets what has been done so far; called with each new instruction.
     pub fn begin(&mut self) {
-        self.order = Order::default();
+        self.rules.order = Order::default();
     }
 
     /// The map of the arm's reach.
     #[must_use]
     pub fn reach_map(&self) -> &Arc<ReachMap> {
-        self.reach.map()
+        self.rules.reach.map()
     }
 
     /// The whole of it for a decision. `asked_ns` is the time of the observation that was put to the policy.
     pub fn decision(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> AuditEvent {
         let mut reach_solves = 0;
-        let verdict = match self.judge(decision, asked_ns, facts, &mut reach_solves) {
+        let verdict = match self.rules.judge::<()>(decision, asked_ns, facts, &mut reach_solves) {
             Ok(()) => AuditVerdict::Pass,
-            Err(refusal) => AuditVerdict::Refused(refusal.naming(&decision.tokens)),
+            Err(()) => AuditVerdict::Refused(self.rules.explain(decision, asked_ns, facts)),
         };
         AuditEvent { verdict, reach_solves, clamped: 0, fast_steps: 0 }
-    }
-
-    fn judge(
-        &mut self,
-        decision: &Decision,
-        asked_ns: u64,
-        facts: &Facts,
-        reach_solves: &mut u32,
-    ) -> Result<(), Refusal> {
-        match self.forms.read(decision, asked_ns)? {
-            Reading::Infeasible(_) => Ok(()),
-            Reading::Act(act) => {
-                self.judge_act(&act, facts, reach_solves)?;
-                self.order.passed(act.subtask);
-                Ok(())
-            }
-        }
-    }
-
-    fn judge_act(&mut self, act: &Act, facts: &Facts, reach_solves: &mut u32) -> Result<(), Refusal> {
-        self.hand.judge_gripper(act)?;
-        self.path.judge(facts.tool_m, act.target.position_m)?;
-        self.reach.judge(act, reach_solves)?;
-        self.camera.judge(act, self.path.table_z_m())?;
-        self.order.judge(act, facts, &self.hand)
     }
 
     /// The whole of it for a chunk: its shape, and every action against the joints, the gripper, the
@@ -198,7 +189,7 @@ impl Audit {
             width_max_m: self.width_max_m,
         };
         let judged = bounds.check(chunk, asked_ns).and_then(|excess| {
-            self.levers.judge(chunk, &self.chain, &self.path)?;
+            self.levers.judge(chunk, &self.chain, &self.rules.path)?;
             Ok(excess)
         });
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -207,5 +198,45 @@ impl Audit {
             Err(refusal) => (AuditVerdict::Refused(refusal), 0, 0),
         };
         AuditEvent { verdict, reach_solves: 0, clamped, fast_steps }
+    }
+}
+
+impl Rules {
+    /// One function with everything in it, so that its code is fetched in one piece.
+    #[inline(never)]
+    fn judge<C: Complaint>(
+        &mut self,
+        decision: &Decision,
+        asked_ns: u64,
+        facts: &Facts,
+        reach_solves: &mut u32,
+    ) -> Result<(), C> {
+        match self.forms.read(decision, asked_ns) {
+            None => Err(C::new(Rule::Meaning, 0, 0.0, 0.0)),
+            Some(Reading::Infeasible(_)) => Ok(()),
+            Some(Reading::Act(act)) => {
+                self.hand.judge_gripper(&act)?;
+                self.path.judge(facts.tool_m, act.target.position_m)?;
+                self.reach.judge(&act, reach_solves)?;
+                self.camera.judge(&act, self.path.table_z_m())?;
+                self.order.judge(&act, facts, &self.hand)?;
+                self.order.passed(act.subtask);
+                Ok(())
+            }
+        }
+    }
+
+    /// Why a decision was refused.
+    #[cold]
+    #[inline(never)]
+    fn explain(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> Refusal {
+        if self.forms.read(decision, asked_ns).is_none() {
+            return unreadable(decision, asked_ns);
+        }
+        match self.judge::<Refusal>(decision, asked_ns, facts, &mut 0) {
+            Err(refusal) => refusal.naming(&decision.tokens),
+            // The same rules on the same numbers: it cannot come to this.
+            Ok(()) => Refusal::new(Rule::Meaning, 0, 0.0, 0.0),
+        }
     }
 }

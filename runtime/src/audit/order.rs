@@ -4,7 +4,7 @@
 use reflexarc_vla_model::decision::Subtask;
 
 use super::Facts;
-use super::event::{Refusal, Rule};
+use super::event::{Complaint, Rule};
 use super::form::{Act, SUBTASK, WIDTH, X};
 use crate::config::Config;
 
@@ -12,8 +12,6 @@ use crate::config::Config;
 const OPEN_SHARE: f64 = 0.5;
 /// A pad that feels this much touches something, N.
 const FELT_N: f64 = 0.1;
-/// Retreating means up, or at least no further down than the tokens' grain, m.
-const SINK_M: f64 = 0.02;
 
 /// What has been done since the instruction was given.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,13 +40,14 @@ impl Bounds {
     }
 
     /// The gripper's part of a target: within its limits, and open or closed as the subtask means it.
-    pub(super) fn judge_gripper(&self, act: &Act) -> Result<(), Refusal> {
+    #[inline]
+    pub(super) fn judge_gripper<C: Complaint>(&self, act: &Act) -> Result<(), C> {
         let (width_m, force_n) = (act.target.gripper_width_m, act.target.gripper_force_n);
         if width_m > self.width_max_m {
-            return Err(Refusal::new(Rule::Gripper, WIDTH, width_m, self.width_max_m));
+            return Err(C::new(Rule::Gripper, WIDTH, width_m, self.width_max_m));
         }
         if force_n > self.force_max_n {
-            return Err(Refusal::new(Rule::Gripper, WIDTH + 1, force_n, self.force_max_n));
+            return Err(C::new(Rule::Gripper, WIDTH + 1, force_n, self.force_max_n));
         }
         let opens = match act.subtask {
             Subtask::Reach | Subtask::Approach | Subtask::Retreat => true,
@@ -57,53 +56,53 @@ impl Bounds {
         if opens == (width_m > self.open_m) {
             return Ok(());
         }
-        Err(Refusal::new(Rule::Hand, WIDTH, width_m, if opens { self.width_max_m } else { 0.0 }))
+        Err(C::new(Rule::Hand, WIDTH, width_m, if opens { self.width_max_m } else { 0.0 }))
     }
 }
 
 impl Order {
     /// Whether the subtask may come now.
-    pub(super) fn judge(&self, act: &Act, facts: &Facts, bounds: &Bounds) -> Result<(), Refusal> {
+    #[inline]
+    pub(super) fn judge<C: Complaint>(&self, act: &Act, facts: &Facts, bounds: &Bounds) -> Result<(), C> {
         let (to_m, from_m) = (act.target.position_m, facts.tool_m);
-        let aside_m = || (to_m[0] - from_m[0]).hypot(to_m[1] - from_m[1]);
-        let near = |off_m: f64| {
-            if off_m <= bounds.near_m {
+        let square = |axis: usize| (to_m[axis] - from_m[axis]).powi(2);
+        // Squares are compared: a root is needed only for what is said of a refusal.
+        let near = |off_m2: f64| {
+            if off_m2 <= bounds.near_m * bounds.near_m {
                 Ok(())
             } else {
-                Err(Refusal::new(Rule::Near, X, off_m, bounds.near_m))
+                Err(C::new(Rule::Near, X, off_m2.sqrt(), bounds.near_m))
             }
         };
+        let aside = || near(square(0) + square(1));
         let felt = facts.felt_n >= FELT_N;
         match act.subtask {
             Subtask::Reach => Ok(()),
-            Subtask::Approach => near(aside_m()),
-            Subtask::Grasp => near(aside_m().hypot(to_m[2] - from_m[2])),
+            // How far up or down is not judged for a retreat: the table's rule bounds it.
+            Subtask::Approach | Subtask::Retreat => aside(),
+            Subtask::Grasp => near(square(0) + square(1) + square(2)),
             Subtask::Lift => {
-                near(aside_m())?;
+                aside()?;
                 let closed = facts.gripper_width_m <= bounds.open_m;
                 if felt || closed || self.lifted {
                     Ok(())
                 } else {
-                    Err(Refusal::new(Rule::Order, SUBTASK, facts.gripper_width_m, bounds.open_m))
+                    Err(C::new(Rule::Order, SUBTASK, facts.gripper_width_m, bounds.open_m))
                 }
             }
             Subtask::Done => {
-                near(aside_m())?;
+                aside()?;
                 if felt || self.lifted {
                     Ok(())
                 } else {
-                    Err(Refusal::new(Rule::Order, SUBTASK, facts.felt_n, FELT_N))
+                    Err(C::new(Rule::Order, SUBTASK, facts.felt_n, FELT_N))
                 }
-            }
-            Subtask::Retreat => {
-                near(aside_m())?;
-                let sinks_m = from_m[2] - to_m[2];
-                if sinks_m <= SINK_M { Ok(()) } else { Err(Refusal::new(Rule::Near, X + 2, sinks_m, SINK_M)) }
             }
         }
     }
 
     /// Remembers a subtask that passed.
+    #[inline]
     pub(super) fn passed(&mut self, subtask: Subtask) {
         match subtask {
             Subtask::Lift => self.lifted = true,

@@ -5,7 +5,7 @@
 //! What lies between the ends is the part of the line that is low: there, things stand, and the hand may only
 //! come straight down among them or leave straight up.
 
-use super::event::{Refusal, Rule};
+use super::event::{Complaint, Rule};
 use super::form::{X, Z};
 use crate::config::Config;
 
@@ -34,28 +34,30 @@ impl Path {
     }
 
     /// A target against the box, the table, and the way to it from where the tool is.
-    pub(super) fn judge(&self, from_m: [f64; 3], to_m: [f64; 3]) -> Result<(), Refusal> {
+    #[inline]
+    pub(super) fn judge<C: Complaint>(&self, from_m: [f64; 3], to_m: [f64; 3]) -> Result<(), C> {
         for axis in 0..3 {
             let (found, low, high) = (to_m[axis], self.low_m[axis], self.high_m[axis]);
             if !(found >= low && found <= high) {
                 let bound = if found < low { low } else { high };
-                return Err(Refusal::new(Rule::Workspace, X + axis, found, bound));
+                return Err(C::new(Rule::Workspace, X + axis, found, bound));
             }
         }
         let tip_m = to_m[2] - self.tool_reach_m;
         if tip_m < self.table_z_m {
-            return Err(Refusal::new(Rule::Table, Z, tip_m, self.table_z_m));
+            return Err(C::new(Rule::Table, Z, tip_m, self.table_z_m));
         }
         let sideways_m = self.sideways_m(from_m, to_m);
         if sideways_m > self.sideways_m {
-            return Err(Refusal::new(Rule::Sideways, X, sideways_m, self.sideways_m));
+            return Err(C::new(Rule::Sideways, X, sideways_m, self.sideways_m));
         }
         Ok(())
     }
 
     /// How far the way leads sideways while the tool is lower than what stands on the table, m.
+    #[inline]
     fn sideways_m(&self, from_m: [f64; 3], to_m: [f64; 3]) -> f64 {
-        let way_m = (to_m[0] - from_m[0]).hypot(to_m[1] - from_m[1]);
+        let way_m = ((to_m[0] - from_m[0]).powi(2) + (to_m[1] - from_m[1]).powi(2)).sqrt();
         let (low_m, high_m) = (from_m[2].min(to_m[2]), from_m[2].max(to_m[2]));
         if low_m >= self.clear_z_m {
             0.0
@@ -89,10 +91,11 @@ impl Path {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use super::super::event::Refusal;
     use super::*;
 
     fn rule(from_m: [f64; 3], to_m: [f64; 3]) -> Option<Rule> {
-        Path::new(&Config::default()).judge(from_m, to_m).err().map(|refusal| refusal.rule)
+        Path::new(&Config::default()).judge::<Refusal>(from_m, to_m).err().map(|refusal| refusal.rule)
     }
 
     #[test]

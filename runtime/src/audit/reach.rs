@@ -21,7 +21,7 @@ use reflexarc_kinematics::{Chain, Joints};
 use reflexarc_vla_model::number::{Axis, NUMBER_BINS};
 
 use super::base_from_tool;
-use super::event::{Refusal, Rule};
+use super::event::{Complaint, Rule};
 use super::form::{Act, X};
 
 /// Left to every joint limit at the corners of a sure cell, rad (or m).
@@ -47,13 +47,16 @@ const REMEMBERED: usize = 256;
 /// Maps kept in a process; more robots than that are made anew.
 const SHARED: usize = 8;
 
+/// One bit for each cell.
+type Sure = [u64; CELLS.pow(3) * TURNS / 64];
+
 /// The map of one robot.
 #[derive(Debug)]
 pub struct ReachMap {
     chain: Chain,
     posture: Joints,
     shapes: Option<CollisionModel>,
-    sure: Box<[u64]>,
+    sure: Sure,
     built_ns: u64,
 }
 
@@ -68,6 +71,8 @@ enum Exact {
 /// The map together with the exact answers that were needed so far.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
+    /// A copy of the map's: it lies beside the other rules.
+    sure: Sure,
     map: Arc<ReachMap>,
     remembered: Box<[Option<(u32, Exact)>]>,
 }
@@ -78,8 +83,7 @@ impl ReachMap {
     #[must_use]
     pub fn new(chain: Chain, posture: &[f64], shapes: Option<CollisionModel>) -> Self {
         let begun = Instant::now();
-        let mut map =
-            Self { posture: Joints::from_slice(posture), chain, shapes, sure: Box::default(), built_ns: 0 };
+        let mut map = Self { posture: Joints::from_slice(posture), chain, shapes, sure: [0; _], built_ns: 0 };
         map.fill();
         map.built_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         map
@@ -123,13 +127,6 @@ impl ReachMap {
         (self.built_ns, f64::from(sure) / (CELLS.pow(3) * TURNS) as f64)
     }
 
-    /// Whether the pose with these bins of x, y, z and yaw lies in a cell that is surely good. One load.
-    fn is_sure(&self, pose: [u8; 4]) -> bool {
-        let [x, y, z, yaw] = pose.map(usize::from);
-        let cell = cell([x / CELL_BINS, y / CELL_BINS, z / CELL_BINS, yaw / TURN_BINS]);
-        self.sure.get(cell / 64).is_some_and(|word| word >> (cell % 64) & 1 == 1)
-    }
-
     fn fill(&mut self) {
         let span = |lower: f64, upper: f64| (upper - lower > 4.0 * MARGIN_RAD).then_some(MARGIN_RAD);
         let inner = |bound: fn(&reflexarc_kinematics::JointLimits) -> f64, sign: f64| {
@@ -163,7 +160,7 @@ impl ReachMap {
             let slot = &mut corners[((x * CORNERS + y) * CORNERS + z) * 2 * TURNS + turn];
             *slot.get_or_insert_with(|| corner(at))
         };
-        let mut sure = vec![0; CELLS.pow(3) * TURNS / 64];
+        let mut sure: Sure = [0; _];
         for index in 0..CELLS.pow(3) * TURNS {
             let (turn, z) = (index % TURNS, index / TURNS % CELLS);
             let (y, x) = (index / TURNS / CELLS % CELLS, index / TURNS / CELLS / CELLS);
@@ -176,7 +173,7 @@ impl ReachMap {
             });
             sure[index / 64] |= u64::from(all) << (index % 64);
         }
-        self.sure = sure.into();
+        self.sure = sure;
     }
 
     /// Distance between the arm's own links, m.
@@ -211,7 +208,7 @@ impl ReachMap {
 
 impl Reach {
     pub(super) fn new(map: Arc<ReachMap>) -> Self {
-        Self { map, remembered: vec![None; REMEMBERED].into() }
+        Self { sure: map.sure, map, remembered: vec![None; REMEMBERED].into() }
     }
 
     pub(super) fn map(&self) -> &Arc<ReachMap> {
@@ -219,17 +216,28 @@ impl Reach {
     }
 
     /// Whether the arm reaches the target without touching itself; adds the solutions that this took.
-    pub(super) fn judge(&mut self, act: &Act, solves: &mut u32) -> Result<(), Refusal> {
-        if self.map.is_sure(act.pose) { Ok(()) } else { self.judge_exactly(act, solves) }
+    #[inline]
+    pub(super) fn judge<C: Complaint>(&mut self, act: &Act, solves: &mut u32) -> Result<(), C> {
+        if is_sure(&self.sure, act.pose) { Ok(()) } else { self.judge_exactly(act, solves) }
+    }
+
+    #[inline]
+    fn judge_exactly<C: Complaint>(&mut self, act: &Act, solves: &mut u32) -> Result<(), C> {
+        match self.exact(act, solves) {
+            Exact::Good => Ok(()),
+            Exact::Unreachable { off_m } => Err(C::new(Rule::Unreachable, X, off_m, TOLERANCE_M)),
+            Exact::Touching { gap_m } => Err(C::new(Rule::Collision, X, gap_m, 0.0)),
+        }
     }
 
     #[cold]
-    fn judge_exactly(&mut self, act: &Act, solves: &mut u32) -> Result<(), Refusal> {
+    #[inline(never)]
+    fn exact(&mut self, act: &Act, solves: &mut u32) -> Exact {
         let key = u32::from_le_bytes(act.pose);
         // Neighbouring poses get slots of their own.
         let slot = (key.wrapping_mul(0x9e37_79b1) >> 24) as usize % REMEMBERED;
         let known = self.remembered[slot].filter(|(known, _)| *known == key);
-        let exact = match known {
+        match known {
             Some((_, exact)) => exact,
             None => {
                 let (exact, count) = self.map.solve(act.target.position_m, act.target.yaw_rad);
@@ -237,15 +245,19 @@ impl Reach {
                 self.remembered[slot] = Some((key, exact));
                 exact
             }
-        };
-        match exact {
-            Exact::Good => Ok(()),
-            Exact::Unreachable { off_m } => Err(Refusal::new(Rule::Unreachable, X, off_m, TOLERANCE_M)),
-            Exact::Touching { gap_m } => Err(Refusal::new(Rule::Collision, X, gap_m, 0.0)),
         }
     }
 }
 
+/// Whether the pose with these bins of x, y, z and yaw lies in a cell that is surely good. One load.
+#[inline]
+fn is_sure(sure: &Sure, pose: [u8; 4]) -> bool {
+    let [x, y, z, yaw] = pose.map(usize::from);
+    let cell = cell([x / CELL_BINS, y / CELL_BINS, z / CELL_BINS, yaw / TURN_BINS]);
+    sure.get(cell / 64).is_some_and(|word| word >> (cell % 64) & 1 == 1)
+}
+
+#[inline]
 fn cell([x, y, z, turn]: [usize; 4]) -> usize {
     ((x * CELLS + y) * CELLS + z) * TURNS + turn
 }
@@ -253,6 +265,7 @@ fn cell([x, y, z, turn]: [usize; 4]) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use super::super::event::Refusal;
     use super::*;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -281,7 +294,7 @@ mod tests {
             let value = |axis: Axis, i: usize| number::decode(axis, usize::from(pose[i]));
             let position_m = [value(Axis::X, 0), value(Axis::Y, 1), value(Axis::Z, 2)];
             let (exact, _) = map.solve(position_m, value(Axis::Yaw, 3));
-            if map.is_sure(pose) {
+            if is_sure(&map.sure, pose) {
                 assert_eq!(exact, Exact::Good, "{pose:?}");
                 sure += 1;
             } else {
@@ -296,10 +309,6 @@ mod tests {
     fn an_exact_answer_is_found_once() {
         let mut reach = Reach::new(arm7());
         let far = Act {
-            goal: reflexarc_vla_model::decision::Goal::Pick {
-                color: reflexarc_vla_model::decision::Color::Red,
-                object: reflexarc_vla_model::decision::Object::Mug,
-            },
             subtask: reflexarc_vla_model::decision::Subtask::Reach,
             target: reflexarc_vla_model::decision::ToolTarget {
                 position_m: [0.748, 0.347, 0.002],
@@ -311,9 +320,9 @@ mod tests {
             pose: [127, 127, 0, 68],
         };
         let mut solves = 0;
-        assert_eq!(reach.judge(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
+        assert_eq!(reach.judge::<Refusal>(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
         assert_eq!(solves, 2);
-        assert_eq!(reach.judge(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
+        assert_eq!(reach.judge::<Refusal>(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
         assert_eq!(solves, 2);
     }
 }

@@ -7,7 +7,7 @@
 
 use reflexarc_vla_model::decision::Subtask;
 
-use super::event::{Refusal, Rule};
+use super::event::{Complaint, Rule};
 use super::form::{Act, LOOK_U};
 use crate::config::Config;
 
@@ -55,6 +55,7 @@ impl SceneCamera {
     /// Where a point (base frame, m) appears, as parts of width and height from the upper left corner; NaN
     /// or infinite for a point at or behind the camera.
     #[must_use]
+    #[inline]
     pub fn pixel_of(&self, position_m: [f64; 3]) -> [f32; 2] {
         let away: [f32; 3] = std::array::from_fn(|i| position_m[i] as f32 - self.eye_m[i]);
         let along = |axis: &[f32; 3]| axis[0] * away[0] + axis[1] * away[1] + axis[2] * away[2];
@@ -64,6 +65,7 @@ impl SceneCamera {
 
     /// How far from its pixel the target is seen, as a part of the image's side.
     #[must_use]
+    #[inline]
     pub fn apart(&self, subtask: Subtask, position_m: [f64; 3], table_z_m: f64, pixel_uv: [f32; 2]) -> f32 {
         let [x, y, z] = position_m;
         let (low_m, high_m) = match subtask {
@@ -84,7 +86,8 @@ impl SceneCamera {
         if foot.iter().chain(&head).all(|value| value.is_finite()) { u.max(v) } else { f32::INFINITY }
     }
 
-    pub(super) fn judge(&self, act: &Act, table_z_m: f64) -> Result<(), Refusal> {
+    #[inline]
+    pub(super) fn judge<C: Complaint>(&self, act: &Act, table_z_m: f64) -> Result<(), C> {
         let compared = matches!(act.subtask, Subtask::Reach | Subtask::Approach | Subtask::Grasp);
         if !compared || self.tolerance <= 0.0 {
             return Ok(());
@@ -93,7 +96,7 @@ impl SceneCamera {
         if apart <= self.tolerance {
             return Ok(());
         }
-        Err(Refusal::new(Rule::Grounding, LOOK_U, f64::from(apart), f64::from(self.tolerance)))
+        Err(C::new(Rule::Grounding, LOOK_U, f64::from(apart), f64::from(self.tolerance)))
     }
 }
 
