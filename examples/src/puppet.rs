@@ -6,6 +6,7 @@ use reflexarc_drivers::msg::{BoolMsg, Float32MultiArray, Header, Image, JointSta
 use reflexarc_drivers::topic::{Topic, Topics};
 use reflexarc_drivers::{Link, Publisher, Subscription};
 use reflexarc_kinematics::{ARM7_HOME_RAD, Chain, JointLimits};
+use reflexarc_runtime::audit::view::SceneCamera;
 use reflexarc_runtime::config::Config;
 use reflexarc_sim::node::{COMMAND_AGE_LIMIT_NS, JOINT_NAMES, TICK_HZ};
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
@@ -180,11 +181,13 @@ impl Policy for Wanderer {
                 actions: actions.collect(),
             }));
         }
+        let [x, y, z] = position_m;
+        // As if an object stood below the target: the audit compares the two.
         let exact = Verdict::Act {
             plan: vec![Goal::Pick { color: Color::Red, object: Object::Mug }],
             subtask: Subtask::Reach,
             target: ToolTarget { position_m, yaw_rad: 0.3, gripper_width_m: 0.06, gripper_force_n: 10.0 },
-            pixel_uv: [0.5, 0.5],
+            pixel_uv: SceneCamera::new(&Config::default()).pixel_of([x, y, z.min(0.05)]),
         };
         let tokens = tokens_from_verdict(&exact)
             .map_err(|error| PolicyError::Instruction { reason: error.to_string() })?;

@@ -58,10 +58,10 @@ fn harmful_goals_are_caught_and_a_clean_episode_is_left_alone() {
     assert_eq!(heard.result.refused, 0, "{:?}", heard.audit);
     assert_eq!(heard.said.len() as u64, heard.result.decisions);
 
-    let tallies = corrupt(&heard, &audit(), &Oracle::new().unwrap(), 25, 1).unwrap();
+    let tallies = corrupt(&heard, &audit(), &Oracle::new().unwrap(), 50, 1).unwrap();
     let mut all = Tally::default();
     for (kind, tally) in Corruption::ALL.into_iter().zip(tallies) {
-        assert_eq!(tally.corrupted, 25, "{}", kind.name());
+        assert_eq!(tally.corrupted, 50, "{}", kind.name());
         all.merge(tally);
     }
     let (harmful, caught) = all.harm();

@@ -311,13 +311,16 @@ impl Config {
         within("audit.near_m", audit.near_m, 0.001, 10.0)?;
         within("audit.view_tolerance", audit.view_tolerance, 0.0, 1.0)?;
         within("audit.camera_fov_rad", audit.camera_fov_rad, 0.01, 3.0)?;
-        let away_m: [f64; 3] =
-            std::array::from_fn(|i| audit.camera_looks_at_m[i] - audit.camera_position_m[i]);
+        let (eye_m, middle_m) = (audit.camera_position_m, audit.camera_looks_at_m);
+        for (key, point_m) in [("audit.camera_position_m", eye_m), ("audit.camera_looks_at_m", middle_m)] {
+            let near = point_m.iter().all(|m| (-100.0..=100.0).contains(m));
+            ensure(near, key, point_m, "three numbers from -100 to 100 (m)")?;
+        }
         ensure(
-            away_m.iter().all(|value| value.is_finite()) && away_m[0].hypot(away_m[1]) >= 0.01,
-            "audit.camera_position_m / audit.camera_looks_at_m",
-            (audit.camera_position_m, audit.camera_looks_at_m),
-            "two points at least 0.01 m apart as seen from above",
+            (middle_m[0] - eye_m[0]).hypot(middle_m[1] - eye_m[1]) >= 0.01,
+            "audit.camera_looks_at_m",
+            middle_m,
+            "a point not straight below or above `audit.camera_position_m`, but at least 0.01 m beside it",
         )
     }
 

@@ -3,18 +3,19 @@
 
 mod common;
 
-use common::{HZ, Rig, act};
+use common::{HZ, Rig, Say, act, reach};
 use reflexarc_runtime::Config;
 use reflexarc_vla_model::decision::Subtask;
 
 fn grip() -> reflexarc_vla_model::decision::Verdict {
-    act(Subtask::Lift, [0.5, 0.1, 0.2], 0.3, 0.02, 20.0)
+    act(Subtask::Grasp, [0.5, 0.1, 0.15], 0.3, 0.02, 20.0)
 }
 
 /// A rig at work whose joint states have stopped, and whose arm has been braked.
 fn blind() -> Rig {
-    let mut rig = Rig::new(Config::default(), grip());
-    rig.until_active();
+    let mut rig = Rig::new(Config::default(), reach());
+    rig.run(4 * HZ);
+    rig.script.says(Say::Verdict(grip()));
     rig.run(HZ);
     rig.plant.sends.joints = false;
     rig.run(HZ / 2);

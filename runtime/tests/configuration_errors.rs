@@ -16,6 +16,10 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configurati
 
 /// Wrong-looking values that are right, and why.
 const FINE: &[(&str, &str, &str)] = &[
+    ("audit.clear_height_m", "0", "nothing stands on the table"),
+    ("audit.table_z_m", "0", "a table at the base's height"),
+    ("audit.tool_reach_m", "0", "a tool that ends at its origin"),
+    ("audit.view_tolerance", "0", "not compared"),
     ("chunk.execution_horizon", "0", "asks as often as the policy's pace allows"),
     ("chunk.grip_force_n", "0", "a gripper without force"),
     ("cost.cloud_price_per_call", "0", "a price of nothing"),

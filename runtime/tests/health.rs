@@ -86,11 +86,13 @@ fn priced() -> Config {
 /// A rig that has reached, and said `done` for a second; once refused on the way.
 fn finished() -> Rig {
     let mut rig = Rig::new(priced(), reach());
-    rig.run(HZ);
+    rig.run(4 * HZ);
     let mut cut = decide(reach(), 0);
     cut.tokens.truncate(5);
     rig.script.says(Say::Raw(cut));
     rig.run(4);
+    rig.script.says(Say::Verdict(act(Subtask::Grasp, [0.5, 0.1, 0.15], 0.3, 0.02, 20.0)));
+    rig.run(HZ);
     rig.script.says(Say::Verdict(act(Subtask::Lift, [0.5, 0.1, 0.25], 0.3, 0.02, 20.0)));
     rig.run(HZ);
     rig.script.says(Say::Verdict(act(Subtask::Done, [0.5, 0.1, 0.25], 0.3, 0.02, 20.0)));

@@ -344,13 +344,13 @@ fn what_cannot_come_next_is_refused() {
         (act(Subtask::Approach, [0.5, 0.1, 0.015], 0.3, 0.08, 10.0), Some(Rule::Table)),
         (act(Subtask::Reach, [0.7, 0.1, 0.03], 0.3, 0.08, 10.0), Some(Rule::Sideways)),
         (act(Subtask::Reach, [0.74, 0.34, 0.15], 0.3, 0.08, 10.0), Some(Rule::Unreachable)),
-        (act(Subtask::Approach, [0.4, 0.1, 0.15], 0.3, 0.08, 10.0), Some(Rule::Near)),
-        (act(Subtask::Grasp, [0.5, 0.1, 0.03], 0.3, 0.0, 20.0), Some(Rule::Near)),
-        (act(Subtask::Retreat, [0.5, 0.1, 0.1], 0.3, 0.08, 10.0), Some(Rule::Near)),
+        (act(Subtask::Approach, [0.34, 0.1, 0.15], 0.3, 0.08, 10.0), Some(Rule::Near)),
+        (act(Subtask::Grasp, [0.5, 0.26, 0.15], 0.3, 0.0, 20.0), Some(Rule::Near)),
+        (act(Subtask::Retreat, [0.5, 0.1, 0.1], 0.3, 0.08, 10.0), None),
+        (act(Subtask::Retreat, [0.5, 0.26, 0.15], 0.3, 0.08, 10.0), Some(Rule::Near)),
         (act(Subtask::Lift, [0.5, 0.1, 0.25], 0.3, 0.0, 20.0), Some(Rule::Order)),
         (act(Subtask::Done, [0.5, 0.1, 0.25], 0.3, 0.0, 20.0), Some(Rule::Order)),
-        (act(Subtask::Approach, [0.5, 0.1, 0.1], 0.3, 0.0, 10.0), Some(Rule::Hand)),
-        (act(Subtask::Grasp, [0.5, 0.1, 0.15], 0.3, 0.08, 10.0), Some(Rule::Hand)),
+        (act(Subtask::Lift, [0.5, 0.1, 0.25], 0.3, 0.08, 10.0), Some(Rule::Hand)),
     ] {
         assert_eq!(refused_after_reaching(verdict.clone()), rule, "{verdict:?}");
     }

@@ -298,8 +298,9 @@ fn the_drives_are_asked_to_let_go_of_an_arm_at_rest_and_not_before() {
 
 /// A grip on something: closed, force on both pads.
 fn gripping() -> Rig {
-    let mut rig = Rig::new(Config::default(), act(Subtask::Grasp, [0.5, 0.0, 0.2], 0.0, 0.0, 20.0));
-    rig.until_active();
+    let mut rig = Rig::new(Config::default(), reach());
+    rig.run(4 * HZ);
+    rig.script.says(Say::Verdict(act(Subtask::Grasp, [0.5, 0.1, 0.15], 0.3, 0.0, 20.0)));
     rig.plant.sends.normal_n = 1.0;
     rig.run(HZ);
     rig

@@ -42,7 +42,7 @@ pub enum Rule {
     Near,
     /// The subtask cannot follow from what was done and felt so far.
     Order,
-    /// The gripper is told the opposite of what the subtask means.
+    /// The hand would open while it holds something.
     Hand,
     /// A chunk without actions, with too many, of another width, or with an impossible period.
     Shape,
@@ -185,7 +185,9 @@ impl fmt::Display for Refusal {
             }
             Rule::Near => write!(f, "{name}: the tool is {found} m off, at most {bound} m for this subtask"),
             Rule::Order => write!(f, "{name}: it does not follow from what came before"),
-            Rule::Hand => write!(f, "{name}: an opening of {found} m, the subtask means {bound} m"),
+            Rule::Hand => {
+                write!(f, "{name}: an opening of {found} m while something is held, at most {bound} m")
+            }
         }?;
         match token {
             Some(token) => write!(f, " (token {place} is `{token}`)"),

@@ -14,7 +14,7 @@
 //! | `meaning`, `non_finite`, `empty_plan` | what the decision claims with what its tokens say | equal | – |
 //! | `time` | the observation answered with the one asked about | equal | – |
 //! | `gripper` | opening and force | `robot.gripper_max_width_m`, `limits.grip_force_n` | the robot |
-//! | `hand` | the opening with what the subtask means | half the range | reach, approach, retreat open the hand; grasp, lift, done close it |
+//! | `hand` | the opening while something is held (lift, done) | half the range | an open hand drops it |
 //! | `workspace` | the target with the box | `limits.workspace_*` | the cell |
 //! | `table` | the fingertips at the target with the table | `audit.table_z_m`, `audit.tool_reach_m` | the table, the hand |
 //! | `sideways` | the part of the straight way below `audit.clear_height_m`, sideways | `audit.sideways_max_m` | tallest object; clean episodes |

@@ -39,7 +39,7 @@ impl Bounds {
         }
     }
 
-    /// The gripper's part of a target: within its limits, and open or closed as the subtask means it.
+    /// The gripper's part of a target: within its limits, and what is held is not let go.
     #[inline]
     pub(super) fn judge_gripper<C: Complaint>(&self, act: &Act) -> Result<(), C> {
         let (width_m, force_n) = (act.target.gripper_width_m, act.target.gripper_force_n);
@@ -49,14 +49,11 @@ impl Bounds {
         if force_n > self.force_max_n {
             return Err(C::new(Rule::Gripper, WIDTH + 1, force_n, self.force_max_n));
         }
-        let opens = match act.subtask {
-            Subtask::Reach | Subtask::Approach | Subtask::Retreat => true,
-            Subtask::Grasp | Subtask::Lift | Subtask::Done => false,
-        };
-        if opens == (width_m > self.open_m) {
-            return Ok(());
+        let holds = matches!(act.subtask, Subtask::Lift | Subtask::Done);
+        if holds && width_m > self.open_m {
+            return Err(C::new(Rule::Hand, WIDTH, width_m, self.open_m));
         }
-        Err(C::new(Rule::Hand, WIDTH, width_m, if opens { self.width_max_m } else { 0.0 }))
+        Ok(())
     }
 }
 
