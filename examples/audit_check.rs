@@ -42,7 +42,7 @@ Examples:
   audit_check
   audit_check --episodes 10 --corruptions 20
   audit_check --calibrate --corruptions 0        what clean episodes say, for choosing bounds
-  audit_check --episodes 4 --corruptions 0 --write-stream runtime/benches/data/decisions.txt")]
+  audit_check --episodes 4 --corruptions 0 --write-stream runtime/benches/audit/decisions.txt")]
 struct Arguments {
     /// Clean episodes.
     #[arg(long, default_value_t = 100)]

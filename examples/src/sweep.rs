@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail};
 use reflexarc_drivers::link::{Direction, FaultRule, Freeze};
 use reflexarc_runtime::config::{ChunkConfig, Config};
-use reflexarc_runtime::failsafe::Promise;
+use reflexarc_runtime::failsafe::{Action, Cause, Promise};
 use reflexarc_runtime::fault::FaultProfile;
 use reflexarc_runtime::modes::Mode;
 use reflexarc_runtime::runtime::load_chain;
@@ -124,6 +124,10 @@ pub struct Row {
     /// From the freeze to the first tick of a hold, ms; absent where nothing froze or the arm was not
     /// active then.
     pub hold_after_ms: Option<f64>,
+    /// The strongest action that the failsafe took once the arm had been active, and for which cause first.
+    pub failsafe: Option<(Action, Cause)>,
+    /// Share of the time in which it held the arm, or more than that.
+    pub held_share: f64,
     /// How it went.
     pub result: EpisodeResult,
 }
@@ -174,17 +178,28 @@ impl Cell {
         };
         let frozen_tick = FREEZE_AT_MS * u64::from(TICK_HZ) / 1000;
         let (mut active, mut hold_tick) = (false, None);
+        let (mut begun, mut failsafe, mut ticks, mut held) = (false, None, 0_u64, 0_u64);
         let result = episode::run_watched(&episode, decider, &mut |tick, _, command| {
             if tick < frozen_tick {
                 active = command.mode == Mode::Active;
             } else if active && command.mode != Mode::Active {
                 hold_tick.get_or_insert(tick);
             }
+            begun |= command.mode == Mode::Active;
+            let standing = command.failsafe;
+            if let (true, Some(cause)) = (begun, standing.cause)
+                && failsafe.is_none_or(|(action, _)| standing.action > action)
+            {
+                failsafe = Some((standing.action, cause));
+            }
+            ticks += 1;
+            held += u64::from(begun && standing.action >= Action::Hold);
         })?;
         let hold_after_ms = hold_tick
             .filter(|_| self.frozen != Frozen::Nothing)
             .map(|tick| (tick - frozen_tick) as f64 * 1e3 / f64::from(TICK_HZ));
-        Ok(Row { cell: *self, seed, hold_after_ms, result })
+        let held_share = held as f64 / ticks.max(1) as f64;
+        Ok(Row { cell: *self, seed, hold_after_ms, failsafe, held_share, result })
     }
 }
 
@@ -206,13 +221,10 @@ impl Row {
         }
     }
 
-    /// The mode other than waiting and active that took most ticks, and its share of all.
-    fn failsafe(&self) -> Option<(&str, f64)> {
-        let all: u64 = self.result.modes.values().sum();
-        let kept =
-            self.result.modes.iter().filter(|(mode, _)| *mode != "active" && !mode.starts_with("waiting"));
-        let (mode, ticks) = kept.max_by_key(|(_, ticks)| **ticks)?;
-        Some((mode, *ticks as f64 / all.max(1) as f64))
+    /// The failsafe's strongest action and its cause in one word.
+    #[must_use]
+    pub fn failsafe_word(&self) -> String {
+        self.failsafe.map_or("-".to_owned(), |(action, cause)| format!("{}:{}", action.name(), cause.name()))
     }
 
     /// One line of the golden file.
@@ -220,15 +232,16 @@ impl Row {
     pub fn line(&self) -> String {
         let Self { cell, seed, result, .. } = self;
         let delay = cell.delay_ms.map_or("period".to_owned(), |ms| ms.to_string());
-        let (mode, share) = self.failsafe().unwrap_or(("-", 0.0));
         let hold = self.hold_after_ms.map_or("-".to_owned(), |ms| format!("{ms:.1}"));
         format!(
-            "{}\t{delay}\t{}\t{seed}\t{}\t{}\t{:.3}\t{mode}\t{share:.3}\t{hold}\t{:.1}\t{}\t{}",
+            "{}\t{delay}\t{}\t{seed}\t{}\t{}\t{:.3}\t{}\t{:.3}\t{hold}\t{:.1}\t{}\t{}",
             cell.loss_percent,
             cell.frozen.name(),
             result.outcome,
             result.drops,
             result.judgement.velocity_share,
+            self.failsafe_word(),
+            self.held_share,
             1e3 * result.judgement.slowest_hold_s.max(result.judgement.slowest_stop_s),
             result.judgement.violations,
             &result.digest[..result.digest.len().min(12)],
@@ -238,7 +251,7 @@ impl Row {
 
 /// The head of the golden file.
 pub const HEAD: &str = "loss_percent\tdelay_ms\tfrozen\tseed\toutcome\tdrops\tvelocity_share\tfailsafe\t\
-                        failsafe_share\thold_after_ms\trest_ms\tviolations\tdigest";
+                        held_share\thold_after_ms\trest_ms\tviolations\tdigest";
 
 /// The golden file of all rows.
 #[must_use]
@@ -293,7 +306,7 @@ pub fn table(rows: &[Row]) -> Result<String> {
          {:.1} s after the start.\n\
          * *success*: target lifted 10 cm and held for 1 s. *dropped*: raised 3 cm or more, then on the table again.\n\
          * *speed*: largest share of its velocity limit that any joint was commanded to.\n\
-         * *failsafe*: the mode other than active in which most time was spent, and its share of the time.\n\
+         * *failsafe*: the strongest action taken, for which cause, and the largest share of the time held or more.\n\
          * *held after*: from the moment of the freeze to the first tick of a hold, the slowest episode; promised:\n  \
          the age limit of the sense and one tick.\n\
          * *rest*: the slowest way from a hold's first tick to standstill; promised: {bound_ms:.0} ms.\n\
@@ -311,9 +324,10 @@ pub fn table(rows: &[Row]) -> Result<String> {
         let results = || rows.iter().map(|row| &row.result);
         let most = |of: &dyn Fn(&Row) -> f64| rows.iter().map(of).fold(0.0, f64::max);
         let delay = cell.delay_ms.map_or("1 period".to_owned(), |ms| format!("{ms} ms"));
-        let failsafe = rows.iter().filter_map(Row::failsafe).max_by(|a, b| a.1.total_cmp(&b.1));
-        let failsafe = failsafe.map_or("–".to_owned(), |(mode, share)| {
-            format!("{} {:.0} %", mode.replace('_', " "), 100.0 * share)
+        let strongest = rows.iter().filter_map(|row| row.failsafe).max_by_key(|(action, _)| *action);
+        let failsafe = strongest.map_or("–".to_owned(), |(action, cause)| {
+            let text = format!("{}: {}", action.name(), cause.name());
+            format!("{}, {:.0} %", text.replace('_', " "), 100.0 * most(&|row| row.held_share))
         });
         let held = rows.iter().filter_map(|row| row.hold_after_ms).reduce(f64::max);
         let promised = cell.frozen.hold_within_ms(&config);

@@ -52,9 +52,9 @@ impl Corruption {
                 }
             }
             Self::Pose if acts => {
-                for place in FIRST_POSE..FIRST_POSE + 4 {
+                for (place, token) in tokens.iter_mut().enumerate().skip(FIRST_POSE).take(4) {
                     if let Some(other) = others(&original, place, false).choose(rng) {
-                        tokens[place] = *other;
+                        *token = *other;
                     }
                 }
             }

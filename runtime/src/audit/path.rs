@@ -36,11 +36,11 @@ impl Path {
     /// A target against the box, the table, and the way to it from where the tool is.
     #[inline]
     pub(super) fn judge<C: Complaint>(&self, from_m: [f64; 3], to_m: [f64; 3]) -> Result<(), C> {
-        for axis in 0..3 {
-            let (found, low, high) = (to_m[axis], self.low_m[axis], self.high_m[axis]);
+        let bounds = self.low_m.iter().zip(&self.high_m);
+        for (axis, (found, (low, high))) in to_m.iter().zip(bounds).enumerate() {
             if !(found >= low && found <= high) {
                 let bound = if found < low { low } else { high };
-                return Err(C::new(Rule::Workspace, X + axis, found, bound));
+                return Err(C::new(Rule::Workspace, X + axis, *found, *bound));
             }
         }
         let tip_m = to_m[2] - self.tool_reach_m;
