@@ -7,6 +7,8 @@ use reflexarc_vla_model::compute::{
     NormKind, Precision, Rope, Rows, Sight, Weight,
 };
 
+use reflexarc_vla_model::device::{ChosenDevice, DeviceKind};
+
 use super::graphics;
 
 /// Of the largest value: f32 sums in another order.
@@ -182,15 +184,17 @@ fn a_device_reads_integers_exactly() {
     }
 }
 
+/// What a layer of float weights makes of some rows, computed in `precision`.
+fn layer(backend: &Backend, precision: Precision) -> Vec<f32> {
+    let weight = noise(64 * 96, 21);
+    let spec = DenseSpec::new(Weight::float(64, 96, weight.as_slice()), precision);
+    Dense::new(backend, spec).forward(&rows(backend, 5, 96, 22)).download().unwrap()
+}
+
 /// Float weights asked for in integers are rounded when the layer is made, on every backend alike.
 #[test]
 fn float_weights_are_quantised_when_asked_for() {
     for (precision, tolerance) in [(Precision::Int8, 2e-2), (Precision::Int4, 2e-1)] {
-        let weight = noise(64 * 96, 21);
-        let layer = |backend: &Backend, precision| {
-            let spec = DenseSpec::new(Weight::float(64, 96, weight.as_slice()), precision);
-            Dense::new(backend, spec).forward(&rows(backend, 5, 96, 22)).download().unwrap()
-        };
         for backend in backends() {
             let off = error(&layer(&backend, Precision::F32), &layer(&backend, precision));
             println!("float as {precision:?}, {}: {off:.1e}", backend.description());
@@ -210,6 +214,19 @@ fn a_backend_says_what_it_computes_in_f32_instead() {
     assert_eq!(Backend::cpu(1).fallback(Precision::Int4), None);
     let flex = Backend::burn(&Device::flex(), "burn on the CPU");
     assert!(flex.fallback(Precision::Int8).is_some_and(|reason| reason.contains("floats")));
+    // A graphics card, played by another device: integers are computed, and it says that they are floats.
+    let card = ChosenDevice {
+        device: Device::flex(),
+        kind: DeviceKind::Gpu,
+        description: "a card".to_owned(),
+        reason: "a test".to_owned(),
+    };
+    let card = Backend::from(&card);
+    for (precision, tolerance) in [(Precision::Int8, 2e-2), (Precision::Int4, 2e-1)] {
+        assert!(card.fallback(precision).is_some_and(|reason| reason.contains("workgroup memory")));
+        let off = error(&layer(&Backend::cpu(1), precision), &layer(&card, precision));
+        assert!(off <= tolerance, "{precision:?}: {off}");
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct TensorDevice {
     device: Device,
     description: String,
     masks: attention::Masks,
+    /// Why no matrix of integers is kept here; none where burn's products of them work.
+    no_integers: Option<&'static str>,
 }
 
 impl TensorDevice {
@@ -33,7 +35,13 @@ impl TensorDevice {
             device: device.clone(),
             description: description.to_owned(),
             masks: attention::Masks::default(),
+            no_integers: None,
         }
+    }
+
+    /// The same device, with all integers turned to f32 for the reason given.
+    pub(crate) fn without_integers(self, reason: &'static str) -> Self {
+        Self { no_integers: Some(reason), ..self }
     }
 
     pub(crate) fn description(&self) -> &str {
@@ -42,7 +50,10 @@ impl TensorDevice {
 
     /// See [`super::Backend::fallback`].
     pub(crate) fn fallback(&self, precision: Precision) -> Option<String> {
-        matrix::fallback(&self.device, precision)
+        match (precision, self.no_integers) {
+            (Precision::Int8 | Precision::Int4, Some(reason)) => Some(reason.to_owned()),
+            _ => matrix::fallback(&self.device, precision),
+        }
     }
 
     pub(crate) fn upload<const D: usize>(&self, values: &[f32], shape: [usize; D]) -> Tensor<D> {
