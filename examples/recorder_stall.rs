@@ -47,6 +47,9 @@ struct Arguments {
     /// The runtime's binary; otherwise this program does what it would.
     #[arg(long, value_name = "FILE")]
     reflexarc: Option<std::path::PathBuf>,
+    /// The runtime's configuration, such as one that asks for real time.
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +113,7 @@ fn play(arguments: &Arguments) -> Result<bool> {
                 (Way::Stalls, None) => continue,
             };
             let stalls = disk.as_ref().filter(|_| way == Way::Stalls);
-            let run = measure(&cast, arguments.seconds, file.as_deref(), stalls)?;
+            let run = measure(&cast, arguments, file.as_deref(), stalls)?;
             let recorder = run.report.recorder.as_ref();
             let dropped = recorder.map_or(0, RecorderReport::lost);
             println!(
@@ -136,7 +139,8 @@ fn play(arguments: &Arguments) -> Result<bool> {
 }
 
 /// One run; the disk, if given, stands still for its middle.
-fn measure(cast: &Cast, seconds: f64, file: Option<&str>, stalls: Option<&SmallDisk>) -> Result<Run> {
+fn measure(cast: &Cast, settings: &Arguments, file: Option<&str>, stalls: Option<&SmallDisk>) -> Result<Run> {
+    let seconds = settings.seconds;
     let folder = Scratch::new("stall-run")?;
     let report_file = folder.file("report.json");
     let robot = cast.robot(&["--listen", "tcp/127.0.0.1:0"])?;
@@ -144,6 +148,9 @@ fn measure(cast: &Cast, seconds: f64, file: Option<&str>, stalls: Option<&SmallD
     let mut arguments = vec!["--seconds", &length, "--report", &report_file];
     if let Some(file) = file {
         arguments.extend(["--record", file]);
+    }
+    if let Some(config) = &settings.config {
+        arguments.extend(["--config", config]);
     }
     let mut runtime = cast.runtime("reflexarc", &robot.endpoints, &arguments)?;
     robot.wait_until("motion", Duration::from_secs(30), |state| state.obeyed > 10)?;
