@@ -38,7 +38,7 @@
 //! worked out before ([`reach`]); what the map leaves open costs two inverse kinematics solutions once, and is
 //! counted ([`AuditEvent::reach_solves`]).
 //!
-//! In its place in the loop it takes longer, 1 to 2 µs, because a model's weights have just passed through the
+//! In its place in the loop it takes longer, 0.5 to 2 µs, because a model's weights have just passed through the
 //! caches and its own instructions have to come back from memory. That figure is measured at each decision,
 //! with one reading of the clock in it, and reported. So the rules are written once and compiled twice
 //! ([`event::Complaint`]): a kilobyte that only says whether, and the words in another place, read when needed.
