@@ -278,6 +278,23 @@ mod tests {
         }
     }
 
+    /// The tokens are in order, and the decision claims another goal or subtask than they say.
+    #[test]
+    fn a_claim_that_its_tokens_do_not_make_is_refused() {
+        let tokens =
+            tokens_from_text("PLAN pick red mug LOOK u31 v40 DO reach x64 y12 z20 r64 w127 f20 END").unwrap();
+        for other in [
+            "PLAN pick blue mug LOOK u31 v40 DO reach x64 y12 z20 r64 w127 f20 END",
+            "PLAN pick red cube LOOK u31 v40 DO reach x64 y12 z20 r64 w127 f20 END",
+            "PLAN pick red mug LOOK u31 v40 DO lift x64 y12 z20 r64 w127 f20 END",
+            "PLAN pick red mug LOOK u32 v40 DO reach x64 y12 z20 r64 w127 f20 END",
+            "PLAN infeasible absent END",
+        ] {
+            let claimed = parse(&tokens_from_text(other).unwrap()).unwrap();
+            assert_eq!(read(&tokens, claimed).unwrap_err().rule, Rule::Meaning, "{other}");
+        }
+    }
+
     #[test]
     fn each_place_alone_takes_exactly_what_the_grammar_takes() {
         for text in [
