@@ -9,6 +9,7 @@
 //! * [`link`] moves messages: in one process through a [`link::Bus`] (synchronous, deterministic), or
 //!   between processes and machines over zenoh, with the keys and attachments of `rmw_zenoh`, so that
 //!   a ROS 2 node reads them without a bridge.
+//! * [`arm`] drives arms on servo buses.
 //! * [`power`] reads what the board says about its power and heat.
 //! * [`clock`] is the only place that reads a clock.
 //!
@@ -28,6 +29,7 @@
 //! # }
 //! ```
 
+pub mod arm;
 pub mod attachment;
 pub mod cdr;
 pub mod clock;
