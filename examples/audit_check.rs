@@ -189,6 +189,7 @@ fn episode(arguments: &Arguments, seed: u64) -> Episode {
         chunk: ChunkConfig::default(),
         profile: FaultProfile::default(),
         delay_ms: None,
+        servos: None,
         scene,
     }
 }

@@ -15,6 +15,7 @@ use clap::{Parser, ValueEnum};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use reflexarc_drivers::arm::simulator::WireFaults;
 use reflexarc_examples::contender::{Contender, Timed};
 use reflexarc_examples::episode::{self, Decider, Episode, EpisodeResult, Lent};
 use reflexarc_examples::lerobot::{record, verify};
@@ -73,6 +74,31 @@ enum Ablation {
     AbsentObject,
 }
 
+/// What the wire between the arm's driver and its servos does.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wire {
+    /// Carries everything.
+    Clean,
+    /// Loses one reply in a hundred, breaks one in a hundred, and is late with one in five hundred.
+    Noisy,
+}
+
+impl Wire {
+    fn faults(self, seed: u64) -> WireFaults {
+        let quiet = WireFaults { seed, ..WireFaults::default() };
+        match self {
+            Self::Clean => quiet,
+            Self::Noisy => WireFaults {
+                drop_reply: 0.01,
+                corrupt_reply: 0.01,
+                delay_reply: 0.002,
+                delay_max_ms: 8,
+                ..quiet
+            },
+        }
+    }
+}
+
 /// Evaluates the goal model: "pick up the {colour} {mug|cube}" among distractors.
 #[derive(Parser)]
 #[command(after_help = "Keys of the JSON file:
@@ -106,6 +132,7 @@ Examples:
   evaluate --episodes 50 --ablation random-weights
   evaluate --episodes 20 --faults lossy-network
   evaluate --suite pick --faults sweep
+  evaluate --suite pick --servos clean
   evaluate --suite pick-one --seed 1000000 --episodes 100 --export-lerobot out/pick-one")]
 struct Arguments {
     /// The task suite.
@@ -149,6 +176,9 @@ struct Arguments {
     /// What to take away.
     #[arg(long, value_enum, default_value = "none")]
     ablation: Ablation,
+    /// The arm's own driver with servos simulated down to the bytes, in the place of ideal joints; on such a wire.
+    #[arg(long, value_enum, value_name = "WIRE")]
+    servos: Option<Wire>,
     /// Longest episode, simulated seconds.
     #[arg(long, default_value_t = 12.0)]
     limit_s: f64,
@@ -474,6 +504,7 @@ fn prepare(arguments: &Arguments, seed: u64) -> Episode {
         chunk,
         profile: FaultProfile::default(),
         delay_ms: None,
+        servos: arguments.servos.map(|wire| wire.faults(seed)),
     }
 }
 

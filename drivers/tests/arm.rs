@@ -149,7 +149,10 @@ fn commands_that_are_late_or_far_or_none_move_nothing() {
     for (found, was) in rig.positions().iter().zip(&rest) {
         assert!((found - was).abs() <= 1.0);
     }
-    let good = trajectory(&["gripper", "wrist_roll", "wrist_flex", "elbow_flex", "shoulder_lift", "shoulder_pan"], &[0.6, 0.5, 0.4, 0.3, 0.2, 0.1]);
+    let good = trajectory(
+        &["gripper", "wrist_roll", "wrist_flex", "elbow_flex", "shoulder_lift", "shoulder_pan"],
+        &[0.6, 0.5, 0.4, 0.3, 0.2, 0.1],
+    );
     assert_eq!(rig.driver.command(&good).unwrap().values, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
     for bad in [
         trajectory(&NAMES, &[0.0; 5]),
@@ -295,7 +298,10 @@ fn a_bad_wire_for_ten_minutes_of_simulated_time() {
     let (cycles, dies) = (60_000, 57_000);
     let endured = endure(&mut rig, cycles, dies);
     let (wire, stats) = (rig.servos.counts(), rig.driver.stats());
-    eprintln!("{wire:?}\n{stats:?}\nworst {} steps, at rest {} cycles after", endured.worst_steps, endured.stop_cycles);
+    eprintln!(
+        "{wire:?}\n{stats:?}\nworst {} steps, at rest {} cycles after",
+        endured.worst_steps, endured.stop_cycles
+    );
     assert!(wire.dropped_replies > 500 && wire.corrupted_replies > 500 && wire.delayed_replies > 50);
     assert!(endured.worst_steps <= 1.0, "a wrong position was believed: {} steps off", endured.worst_steps);
     assert_eq!(rig.driver.state(), ArmState::Stopped { cause: StopCause::Dead, servo: 3 });
@@ -314,7 +320,12 @@ fn live(seconds: u64) {
     let calibration = Calibration::from_json(SO101).unwrap();
     let servos = ServoSimulator::new(ServoKind::Sts3215, &figures(&calibration), WireFaults::default());
     let pty = PtyBus::start(servos.clone()).unwrap();
-    let config = ArmConfig { port: pty.path().to_owned(), reply_timeout_ms: 20, servo_dead_ms: 500, ..ArmConfig::default() };
+    let config = ArmConfig {
+        port: pty.path().to_owned(),
+        reply_timeout_ms: 20,
+        servo_dead_ms: 500,
+        ..ArmConfig::default()
+    };
     let (bus, topics) = (Bus::new(), Topics::new(""));
     let robot = Link::in_process(&bus, Clock::system());
     let runtime = Link::in_process(&bus, Clock::system());

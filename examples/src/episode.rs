@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
+use reflexarc_drivers::arm::simulator::WireFaults;
 use reflexarc_drivers::link::LinkFaults;
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Bus, Clock, Link};
@@ -59,6 +60,8 @@ pub struct Episode {
     /// Simulated time from an observation to what the policy says about it, ms; absent: one period of the
     /// mind.
     pub delay_ms: Option<u64>,
+    /// The arm's own driver and simulated servos in the place of ideal joints, with these faults of the wire.
+    pub servos: Option<WireFaults>,
 }
 
 /// How it went; the same episode and policy give the same result, bit for bit.
@@ -216,7 +219,11 @@ pub fn run_reported(
     episode.instruction.clone_into(&mut config.policy.instruction);
     let topics = Topics::new(&config.link.namespace);
     let world = World::new(episode.scene.clone(), ARM7_URDF, &ARM7_HOME_RAD, 0.08, 4)?;
-    let mut node = SimNode::new(world, &Link::in_process(&bus, clock.clone()), &topics)?;
+    let robot = Link::in_process(&bus, clock.clone());
+    let mut node = match episode.servos {
+        Some(faults) => SimNode::with_servos(world, &robot, &topics, faults, START_NS)?,
+        None => SimNode::new(world, &robot, &topics)?,
+    };
     node.faults = episode.faults.clone();
     let mut judge = CommandWatch::new(load_chain(&config)?, &config);
     let link = faults.wrap(&Link::in_process(&bus, clock.clone()));

@@ -174,6 +174,7 @@ impl Cell {
                 ..FaultProfile::default()
             },
             delay_ms: self.delay_ms,
+            servos: None,
             scene,
         };
         let frozen_tick = FREEZE_AT_MS * u64::from(TICK_HZ) / 1000;

@@ -49,6 +49,7 @@ fn harmful_goals_are_caught_and_a_clean_episode_is_left_alone() {
         chunk: ChunkConfig::default(),
         profile: FaultProfile::default(),
         delay_ms: None,
+        servos: None,
         scene,
     };
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vla-model/weights/goal.safetensors");

@@ -20,6 +20,7 @@ fn episode(seed: u64) -> Episode {
         chunk: ChunkConfig::default(),
         profile: FaultProfile::default(),
         delay_ms: None,
+        servos: None,
     }
 }
 

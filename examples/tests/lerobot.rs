@@ -220,6 +220,7 @@ fn pick_one(seed: u64) -> Episode {
         chunk: ChunkConfig { rate_hz: 20.0, execution_horizon: 10, ..ChunkConfig::default() },
         profile: FaultProfile::default(),
         delay_ms: None,
+        servos: None,
     }
 }
 

@@ -38,6 +38,7 @@ fn told(scene: Scene, target: usize) -> Episode {
         chunk: ChunkConfig::default(),
         profile: FaultProfile::default(),
         delay_ms: None,
+        servos: None,
     }
 }
 

@@ -67,6 +67,7 @@ fn record() {
         chunk: ChunkConfig::default(),
         profile: FaultProfile::default(),
         delay_ms: None,
+        servos: None,
     };
     let keeping = Arc::new(Mutex::new(Keeping { policy, surest: BTreeMap::new() }));
     let result = run(&episode, Decider::Policy(Box::new(Lent(Arc::clone(&keeping))))).unwrap();

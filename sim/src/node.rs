@@ -6,8 +6,11 @@ use reflexarc_drivers::msg::{
 };
 use reflexarc_drivers::topic::Topics;
 
+use reflexarc_drivers::arm::simulator::WireFaults;
+
 use crate::render::Frame;
 use crate::scene::IMAGE_SIDE;
+use crate::servo_side::{DRIVER_HZ, ServoSide, ServoSideError};
 use crate::tactile::{CHANNELS, COLUMNS, ROWS};
 use crate::world::{PHYSICS_HZ, View, World};
 
@@ -88,6 +91,7 @@ pub struct SimNode {
     command: Subscription<JointTrajectory>,
     frames: [Frame; 2],
     held: ([f64; 7], f64, f64),
+    servos: Option<Box<ServoSide>>,
     tick: u64,
     camera_ticks: u64,
     powered: bool,
@@ -112,6 +116,7 @@ impl SimNode {
             command: link.subscribe(&topics.joint_command)?,
             frames: std::array::from_fn(|_| Frame::default()),
             held: (q, width, 10.0),
+            servos: None,
             tick: 0,
             camera_ticks: u64::from(TICK_HZ / CAMERA_HZ),
             powered: true,
@@ -120,6 +125,28 @@ impl SimNode {
             stats: ActuatorStats::default(),
             world,
         })
+    }
+
+    /// The same with the arm's own driver and servos simulated down to the bytes in the place of the ideal joints; see
+    /// [`ServoSide`].
+    ///
+    /// # Errors
+    /// [`ServoSideError`].
+    pub fn with_servos(
+        world: World,
+        link: &Link,
+        topics: &Topics,
+        faults: WireFaults,
+        now_ns: u64,
+    ) -> Result<Self, ServoSideError> {
+        let servos = ServoSide::new(&world, link, topics, faults, now_ns)?;
+        Ok(Self { servos: Some(Box::new(servos)), ..Self::new(world, link, topics)? })
+    }
+
+    /// The servos and their driver, if there are any.
+    #[must_use]
+    pub fn servos(&self) -> Option<&ServoSide> {
+        self.servos.as_deref()
     }
 
     /// The world behind the node: for judging, never for the runtime.
@@ -212,7 +239,11 @@ impl SimNode {
                 })?;
             }
         }
-        if !self.faults.joints_frozen {
+        if let Some(servos) = &mut self.servos {
+            if self.tick.is_multiple_of(u64::from(TICK_HZ / DRIVER_HZ)) {
+                servos.cycle(&self.world, now_ns, self.faults.joints_frozen)?;
+            }
+        } else if !self.faults.joints_frozen {
             let (q, qd) = self.world.joints();
             let (width, speed) = self.world.gripper();
             let grip_n = self.world.tactile().iter().map(crate::tactile::normal_n).sum::<f32>() / 2.0;
@@ -232,6 +263,17 @@ impl SimNode {
     /// In real time `now_ns` must be read right before the call: a clock that was read earlier lets a command
     /// pass that has become too old in between.
     pub fn advance(&mut self, now_ns: u64) -> Actuation {
+        if let Some(servos) = &self.servos {
+            let (actuation, (q, qd, width_m, force_n)) = (servos.actuation(now_ns), servos.goals());
+            let arm = servos.stats();
+            self.stats.obeyed = arm.obeyed;
+            self.stats.refused_late = arm.refused_late;
+            self.stats.refused_malformed = arm.refused_malformed;
+            self.stats.oldest_obeyed_ns = arm.oldest_obeyed_ns;
+            self.stats.waiting += u64::from(actuation == Actuation::Waiting);
+            self.move_world(&q, &qd, width_m, force_n);
+            return actuation;
+        }
         let mut qd = [0.0; 7];
         let actuation = if self.faults.power_off {
             if self.powered {
@@ -271,12 +313,16 @@ impl SimNode {
         };
         self.powered = !self.faults.power_off;
         let (q, width, force) = self.held;
-        self.world.command(&q, &qd, width, force);
+        self.move_world(&q, &qd, width, force);
+        actuation
+    }
+
+    fn move_world(&mut self, q: &[f64; 7], qd: &[f64; 7], width_m: f64, force_n: f64) {
+        self.world.command(q, qd, width_m, force_n);
         for _ in 0..PHYSICS_HZ / TICK_HZ {
             self.world.step();
         }
         self.tick += 1;
-        actuation
     }
 }
 

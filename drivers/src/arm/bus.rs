@@ -131,7 +131,9 @@ impl ServoBus {
                     let failed = error.downcast_ref::<SyncReadError>();
                     self.count(failed.map_or(error.as_ref(), |failed| failed.cause.as_ref()));
                     self.stats.cut_off += ids.len() as u64 - 1;
-                    if let Some(at) = failed.and_then(|failed| self.ids.iter().position(|id| *id == failed.id)) {
+                    if let Some(at) =
+                        failed.and_then(|failed| self.ids.iter().position(|id| *id == failed.id))
+                    {
                         self.apart[at] = true;
                     }
                 }
@@ -179,9 +181,7 @@ impl ServoBus {
     /// [`BusError`] with the last attempt's fault.
     pub fn register(&mut self, id: u8, name: &str) -> Result<i64, BusError> {
         let definition = self.kind.definition();
-        self.retried(id, "read", name, |bus| {
-            definition.read_register(&bus.handler, &mut *bus.port, id, name)
-        })
+        self.retried(id, "read", name, |bus| definition.read_register(&bus.handler, &mut *bus.port, id, name))
     }
 
     /// Writes a register by its name, trying a few times; for start-up. An alarm in the answer is no failure.
@@ -197,9 +197,10 @@ impl ServoBus {
 
     /// Writes a register of one servo in a packet that nobody answers; for the running loop.
     pub fn post_register(&mut self, id: u8, name: &str, value: i64) {
-        let sent = self.kind.encode(name, value).ok().and_then(|(first, bytes)| {
-            self.handler.sync_write(&mut *self.port, &[id], first, &[bytes]).ok()
-        });
+        let sent =
+            self.kind.encode(name, value).ok().and_then(|(first, bytes)| {
+                self.handler.sync_write(&mut *self.port, &[id], first, &[bytes]).ok()
+            });
         if sent.is_none() {
             self.stats.write_errors += 1;
         }

@@ -213,10 +213,13 @@ impl ArmConfig {
         let path = match &self.calibration {
             Some(path) => path.clone(),
             None if self.calibration_id.is_empty() => {
-                return Err(ArmConfigError::NoCalibration { looked_for: "nothing, both are empty".to_owned() });
+                return Err(ArmConfigError::NoCalibration {
+                    looked_for: "nothing, both are empty".to_owned(),
+                });
             }
             None => calibration::find(&self.calibration_id, variable).ok_or_else(|| {
-                let looked_for = format!("robots/so*_follower/{}.json in LeRobot's folder", self.calibration_id);
+                let looked_for =
+                    format!("robots/so*_follower/{}.json in LeRobot's folder", self.calibration_id);
                 ArmConfigError::NoCalibration { looked_for }
             })?,
         };

@@ -83,7 +83,9 @@ pub enum ArmError {
         differences: Vec<String>,
     },
     /// A servo is not in position mode.
-    #[error("servo {id} ({axis}): operating mode {found}, expected {expected} (position); `reflexarc setup` sets it")]
+    #[error(
+        "servo {id} ({axis}): operating mode {found}, expected {expected} (position); `reflexarc setup` sets it"
+    )]
     Mode {
         /// The servo.
         id: u8,
@@ -250,7 +252,14 @@ impl ArmDriver {
                     reason: format!("no answer in {FIRST_READS} cycles"),
                 })
             })?;
-            known.push(Reading { telemetry, time_ns: now_ns, strange: 0, strange_position: 0, alarms: 0, hot: 0 });
+            known.push(Reading {
+                telemetry,
+                time_ns: now_ns,
+                strange: 0,
+                strange_position: 0,
+                alarms: 0,
+                hot: 0,
+            });
         }
         let mut driver = Self {
             bus,
@@ -403,7 +412,9 @@ impl ArmDriver {
             header: Header::new(stamp_ns, "base"),
             name: self.axes.iter().map(|axis| axis.name.clone()).collect(),
             position: axes().map(|(axis, reading)| axis.value(reading.telemetry.position)).collect(),
-            velocity: axes().map(|(axis, reading)| axis.value_per_step() * reading.telemetry.velocity).collect(),
+            velocity: axes()
+                .map(|(axis, reading)| axis.value_per_step() * reading.telemetry.velocity)
+                .collect(),
             effort: axes()
                 .map(|(axis, reading)| match axis.kind {
                     AxisKind::Width { full_force_n, .. } if full_force_n > 0.0 => {
@@ -572,7 +583,8 @@ impl Reading {
             return true;
         }
         // Chance does not say the same thing twice.
-        self.strange = if self.strange > 0 && reach(self.strange_position, 0.0) { self.strange + 1 } else { 1 };
+        self.strange =
+            if self.strange > 0 && reach(self.strange_position, 0.0) { self.strange + 1 } else { 1 };
         self.strange_position = telemetry.position;
         false
     }

@@ -109,9 +109,8 @@ impl ArmNode {
         let ids = axes.iter().map(|axis| axis.figures.id).collect();
         let port = config.port.display().to_string();
         let timeout = Duration::from_millis(config.reply_timeout_ms);
-        let bus = ServoBus::new(open(config)?, config.servos, ids, timeout).map_err(|error| {
-            ArmError::Port { port: port.clone(), reason: error.to_string(), hint: "" }
-        })?;
+        let bus = ServoBus::new(open(config)?, config.servos, ids, timeout)
+            .map_err(|error| ArmError::Port { port: port.clone(), reason: error.to_string(), hint: "" })?;
         let driver = ArmDriver::start(bus, config, calibration, link.clock().now_ns())?;
         let calibrated = link.publisher(&topics.calibrated)?;
         calibrated.put(&BoolMsg::new(true))?;
@@ -276,7 +275,8 @@ impl Work {
                 self.driver.reset(now_ns);
             }
         }
-        let command = if ending { None } else { self.newest.as_ref().map(|newest| newest.as_ref().map_err(|()| ())) };
+        let command =
+            if ending { None } else { self.newest.as_ref().map(|newest| newest.as_ref().map_err(|()| ())) };
         let before = self.driver.state();
         self.driver.cycle(now_ns, command);
         self.publish(before);

@@ -90,7 +90,9 @@ impl ServoSimulator {
         let servos = servos.iter().map(|figures| SimulatedServo::new(kind, figures)).collect();
         let chance = ChaCha8Rng::seed_from_u64(faults.seed);
         let counts = WireFaultCounts::default();
-        Self { inner: Arc::new(Mutex::new(Inner { kind, servos, inbox: Vec::new(), faults, chance, counts })) }
+        Self {
+            inner: Arc::new(Mutex::new(Inner { kind, servos, inbox: Vec::new(), faults, chance, counts })),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -214,7 +216,9 @@ impl Inner {
         let mut answers = Vec::new();
         match instruction {
             Instruction::Ping(id) => {
-                answers.extend(self.servos.iter().filter(|servo| reached(servo, *id)).map(|servo| (servo.id, vec![])));
+                answers.extend(
+                    self.servos.iter().filter(|servo| reached(servo, *id)).map(|servo| (servo.id, vec![])),
+                );
             }
             Instruction::Read { id, first, bytes } => {
                 for servo in self.servos.iter().filter(|servo| reached(servo, *id)) {

@@ -82,7 +82,8 @@ fn parse(protocol: u8, packet: &[u8]) -> Option<Instruction> {
         }
         0x83 => {
             let (first, bytes) = (number(&body)?, usize::from(number(&body)?));
-            let each = body.get(at..)?.chunks_exact(bytes + 1).map(|one| (one[0], one[1..].to_vec())).collect();
+            let each =
+                body.get(at..)?.chunks_exact(bytes + 1).map(|one| (one[0], one[1..].to_vec())).collect();
             Instruction::SyncWrite { first, each }
         }
         _ => return None,
@@ -115,9 +116,12 @@ fn checksum(bytes: &[u8]) -> u8 {
 /// CRC-16 with polynomial 0x8005, from 0, high bit first.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0_u16, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
-            if crc & 0x8000 != 0 { crc << 1 ^ 0x8005 } else { crc << 1 }
-        })
+        (0..8).fold(
+            crc ^ u16::from(*byte) << 8,
+            |crc, _| {
+                if crc & 0x8000 != 0 { crc << 1 ^ 0x8005 } else { crc << 1 }
+            },
+        )
     })
 }
 
