@@ -72,7 +72,7 @@ impl Authority {
     }
 
     fn sign(&self, directory: &Directory, name: &str) -> Credentials {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).unwrap();
+        let mut params = CertificateParams::new(["127.0.0.1", "localhost"].map(str::to_owned).to_vec()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -116,6 +116,21 @@ fn stranger(endpoint: &str, settings: &[(&str, String)]) -> Option<zenoh::Sessio
     zenoh::open(config).wait().ok()
 }
 
+/// Says on `link` what an operator may, and what a node of the robot may, with the name of who does.
+fn commands(link: &Link, from: &'static str) -> Box<dyn Fn()> {
+    let topics = Topics::new("");
+    let enable = link.publisher(&topics.enable).unwrap();
+    let instruction = link.publisher(&topics.instruction).unwrap();
+    instruction.put(&StringMsg::new(from)).unwrap();
+    let joints = link.publisher(&topics.joint_states).unwrap();
+    let state = JointState { name: vec![from.to_owned()], ..JointState::default() };
+    Box::new(move || {
+        enable.put(&BoolMsg::new(from == "operator")).unwrap();
+        instruction.put(&StringMsg::new(from)).unwrap();
+        joints.put(&state).unwrap();
+    })
+}
+
 /// All who have business with the robot, and what each can and cannot.
 fn roles_hold(robot: &Link, node: &Link, operator: &Link, reader: &Link) {
     let topics = Topics::new("");
@@ -127,25 +142,13 @@ fn roles_hold(robot: &Link, node: &Link, operator: &Link, reader: &Link) {
     torque_off.put(&BoolMsg::new(true)).unwrap();
     until("all are connected", || (robot.peers() == 3).then_some(()));
 
-    // Those who may not try first, latched values included.
-    let commands = |link: &Link, from: &str| {
-        let enable = link.publisher(&topics.enable).unwrap();
-        let instruction = link.publisher(&topics.instruction).unwrap();
-        instruction.put(&StringMsg::new(from)).unwrap();
-        let joints = link.publisher(&topics.joint_states).unwrap();
-        let state = JointState { name: vec![from.to_owned()], ..JointState::default() };
-        move || {
-            enable.put(&BoolMsg::new(from == "operator")).unwrap();
-            instruction.put(&StringMsg::new(from)).unwrap();
-            joints.put(&state).unwrap();
-        }
-    };
+    // Those who may not speak first, latched values included.
     let (by_reader, by_node) = (commands(reader, "reader"), commands(node, "node"));
     let by_operator = commands(operator, "operator");
     let mut telemetry = [reader, operator, node].map(|link| link.subscribe(&topics.goal).unwrap());
     let mut latched = [reader, operator, node].map(|link| link.subscribe(&topics.torque_off).unwrap());
     until("everybody reads, and what may be said is heard", || {
-        for say in [&by_reader as &dyn Fn(), &by_node, &by_operator] {
+        for say in [&by_reader, &by_node, &by_operator] {
             say();
         }
         goal.put(&Default::default()).unwrap();
