@@ -3,9 +3,10 @@
 //!
 //! `cargo run --release -p reflexarc-drivers --example publish -- --listen tcp/127.0.0.1:7447 --seconds 10`
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use reflexarc_drivers::msg::{Goal, Header, Image, JointState};
+use reflexarc_drivers::msg::{BoolMsg, Goal, Header, Image, JointState};
 use reflexarc_drivers::{Clock, Credentials, Link, Ros, Secure, Topics, ZenohConfig};
 
 const USAGE: &str =
@@ -31,7 +32,7 @@ fn options() -> Result<(ZenohConfig, u64), Box<dyn std::error::Error>> {
             }
             "--ros-router" => config.ros_router = value()?,
             "--allow-remote" => config.allow_remote = true,
-            "--tls" => tls = Some(std::path::PathBuf::from(value()?)),
+            "--tls" => tls = Some(PathBuf::from(value()?)),
             "--name" => name = value()?,
             "--operator" => operators.push(value()?),
             "--seconds" => seconds = value()?.parse()?,
@@ -68,8 +69,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut instruction = link.subscribe(&topics.instruction)?;
     let mut names: Vec<String> = (1..=7).map(|joint| format!("joint{joint}")).collect();
     names.push("gripper".to_owned());
-    torque_off.put(&reflexarc_drivers::msg::BoolMsg::new(true))?;
-    torque_off.put(&reflexarc_drivers::msg::BoolMsg::new(false))?;
+    torque_off.put(&BoolMsg::new(true))?;
+    torque_off.put(&BoolMsg::new(false))?;
 
     let start = Instant::now();
     let mut tick = 0u64;

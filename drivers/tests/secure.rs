@@ -72,7 +72,8 @@ impl Authority {
     }
 
     fn sign(&self, directory: &Directory, name: &str) -> Credentials {
-        let mut params = CertificateParams::new(["127.0.0.1", "localhost"].map(str::to_owned).to_vec()).unwrap();
+        let mut params =
+            CertificateParams::new(["127.0.0.1", "localhost"].map(str::to_owned).to_vec()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -202,25 +203,26 @@ fn mutual_tls() {
         .map(|name| link(&[], &to, authority.sign(&directory, name)));
     roles_hold(&robot, &node, &operator, &reader);
 
+    let path = |path: &Path| format!("{:?}", path.display().to_string());
+    let with = |credentials: Credentials| {
+        let Credentials::Tls { certificate, private_key, .. } = credentials else { panic!("of TLS") };
+        [
+            ("transport/link/tls/root_ca_certificate", path(&authority.root_ca)),
+            ("transport/link/tls/enable_mtls", "true".to_owned()),
+            ("transport/link/tls/connect_certificate", path(&certificate)),
+            ("transport/link/tls/connect_private_key", path(&private_key)),
+        ]
+    };
     let plain = to[0].replace("tls/", "tcp/");
     is_shut_out(&robot, stranger(&plain, &[]));
-    let path = |path: &Path| format!("{:?}", path.display().to_string());
-    let no_certificate = ("transport/link/tls/root_ca_certificate", path(&authority.root_ca));
-    is_shut_out(&robot, stranger(&to[0], std::slice::from_ref(&no_certificate)));
+    let [root_ca, ..] = with(authority.sign(&directory, "reader-carl"));
+    is_shut_out(&robot, stranger(&to[0], &[root_ca]));
     // A certificate with an operator's name, of another authority.
     let other = Directory::new("tls-other");
-    let Credentials::Tls { certificate, private_key, .. } =
-        Authority::new(&other, "other").sign(&other, "operator-anna")
-    else {
-        panic!("of TLS");
-    };
-    let forged = [
-        no_certificate,
-        ("transport/link/tls/enable_mtls", "true".to_owned()),
-        ("transport/link/tls/connect_certificate", path(&certificate)),
-        ("transport/link/tls/connect_private_key", path(&private_key)),
-    ];
-    is_shut_out(&robot, stranger(&to[0], &forged));
+    let forged = Authority::new(&other, "other").sign(&other, "operator-anna");
+    is_shut_out(&robot, stranger(&to[0], &with(forged)));
+    let carl = stranger(&to[0], &with(authority.sign(&directory, "reader-carl")));
+    assert!(carl.is_some(), "strangers are not shut out by accident");
 }
 
 #[test]
