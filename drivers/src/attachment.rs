@@ -14,7 +14,7 @@ const GID_BYTES: u8 = 16;
 /// What a publisher says about one payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// Counts the publisher's payloads from 1.
+    /// Counts the publisher's payloads, from 1 as `rmw_zenoh` does. (Other clients count from 0.)
     pub sequence: i64,
     /// The publisher's time when it published, nanoseconds since the Unix epoch.
     pub source_ns: u64,
@@ -41,8 +41,8 @@ pub enum AttachmentError {
         /// The byte found.
         found: u8,
     },
-    /// Sequence numbers start at 1.
-    #[error("attachment.sequence: expected 1 or more, found {found}")]
+    /// Sequence numbers count upwards.
+    #[error("attachment.sequence: expected 0 or more, found {found}")]
     Sequence {
         /// The number found.
         found: i64,
@@ -87,7 +87,7 @@ impl Attachment {
         if bytes[16] != GID_BYTES {
             return Err(AttachmentError::GidLength { found: bytes[16] });
         }
-        if sequence < 1 {
+        if sequence < 0 {
             return Err(AttachmentError::Sequence { found: sequence });
         }
         let source_ns = u64::try_from(stamp).map_err(|_| AttachmentError::Time { found: stamp })?;
@@ -131,7 +131,9 @@ mod tests {
         assert_eq!(Attachment::decode(Some(&bytes)), Err(AttachmentError::GidLength { found: 17 }));
         bytes = good;
         bytes[0] = 0;
-        assert_eq!(Attachment::decode(Some(&bytes)), Err(AttachmentError::Sequence { found: 0 }));
+        assert_eq!(Attachment::decode(Some(&bytes)).map(|attachment| attachment.sequence), Ok(0));
+        bytes[..8].copy_from_slice(&(-5_i64).to_le_bytes());
+        assert_eq!(Attachment::decode(Some(&bytes)), Err(AttachmentError::Sequence { found: -5 }));
         bytes = good;
         bytes[15] = 0x80;
         assert!(matches!(Attachment::decode(Some(&bytes)), Err(AttachmentError::Time { .. })));

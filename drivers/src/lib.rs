@@ -42,8 +42,8 @@ pub use attachment::Attachment;
 pub use cdr::CdrError;
 pub use clock::Clock;
 pub use link::{
-    Bus, Keeper, Link, LinkError, Publisher, PublisherStats, QueueSubscription, Sample, Subscription,
-    SubscriptionStats, Tap, TapRecord, ZenohConfig,
+    Bus, Credentials, Exposure, Keeper, Link, LinkError, Publisher, PublisherStats, QueueSubscription, Ros,
+    Sample, Secure, Subscription, SubscriptionStats, Tap, TapRecord, ZenohConfig,
 };
 pub use msg::Message;
 pub use topic::{Qos, Topic, Topics};

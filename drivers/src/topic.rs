@@ -1,6 +1,6 @@
 //! Topics: a name, a message type, and how it is to be carried.
 //!
-//! Keys and liveliness keys have the form of `rmw_zenoh`, so that ROS 2 reads and finds them.
+//! Keys have the form of `rmw_zenoh`, so that ROS 2 reads them; [`crate::link`] shows them to its graph.
 
 use std::marker::PhantomData;
 
@@ -168,49 +168,22 @@ impl<M: Message> Topic<M> {
 }
 
 /// `package/msg/Name` as DDS has it: `package::msg::dds_::Name_`.
-fn dds_type(type_name: &str) -> String {
+pub(crate) fn dds_type(type_name: &str) -> String {
     match type_name.rsplit_once('/') {
         Some((path, name)) => format!("{}::dds_::{name}_", path.replace('/', "::")),
         None => format!("dds_::{type_name}_"),
     }
 }
 
-/// Which node a publisher or subscription belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint<'a> {
-    /// The ROS domain.
-    pub(crate) domain: u32,
-    /// The session's identity, hexadecimal.
-    pub(crate) session: &'a str,
-    /// The endpoint's number within the session.
-    pub(crate) id: u64,
-    /// The node's name.
-    pub(crate) node: &'a str,
-}
-
-impl Endpoint<'_> {
-    /// The liveliness key of a publisher on `topic`. Enclave and the node's namespace are the root; a
-    /// slash within a part is written as `%`.
-    pub(crate) fn publisher_key<M: Message>(&self, topic: &Topic<M>) -> String {
-        let Self { domain, session, id, node } = self;
-        format!(
-            "@ros2_lv/{domain}/{session}/0/{id}/MP/%/%/{node}/%{}/{}/{}/{}",
-            topic.name.replace('/', "%"),
-            dds_type(M::TYPE_NAME),
-            M::TYPE_HASH,
-            topic.qos.ros()
-        )
-    }
-}
-
-/// The pattern that the liveliness keys of all publishers on `topic` match.
-pub(crate) fn publishers_of<M: Message>(domain: u32, topic: &Topic<M>) -> String {
-    format!(
-        "@ros2_lv/{domain}/*/*/*/MP/*/*/*/%{}/{}/{}/*",
-        topic.name.replace('/', "%"),
-        dds_type(M::TYPE_NAME),
-        M::TYPE_HASH
-    )
+/// Who may publish on a topic where a link has credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// People who command the robot.
+    Operators,
+    /// The robot's own nodes.
+    Robots,
+    /// Either.
+    Both,
 }
 
 /// All topics of one robot.
@@ -266,6 +239,45 @@ impl Topics {
         }
     }
 
+    /// Who may publish what where a link has credentials: each topic's key in `domain`, cameras and pads by
+    /// patterns. What is not listed, nobody may publish. No `..` below: a new topic does not compile until
+    /// somebody has decided whom the robot takes it from.
+    pub(crate) fn writers(&self, domain: u32) -> Vec<(Writers, String)> {
+        let Self {
+            namespace: _,
+            joint_states,
+            instruction,
+            goal,
+            joint_command,
+            action_chunk,
+            estop,
+            enable,
+            reset,
+            operator_override,
+            calibrated,
+            torque_off,
+            diagnostics,
+        } = self;
+        vec![
+            (Writers::Operators, instruction.key_expr(domain)),
+            (Writers::Operators, estop.key_expr(domain)),
+            (Writers::Operators, enable.key_expr(domain)),
+            (Writers::Operators, reset.key_expr(domain)),
+            (Writers::Operators, operator_override.key_expr(domain)),
+            // Obeyed by the drives or the runtime, and said by the robot's own nodes too.
+            (Writers::Both, joint_command.key_expr(domain)),
+            (Writers::Both, torque_off.key_expr(domain)),
+            (Writers::Both, calibrated.key_expr(domain)),
+            (Writers::Robots, joint_states.key_expr(domain)),
+            (Writers::Robots, goal.key_expr(domain)),
+            (Writers::Robots, action_chunk.key_expr(domain)),
+            (Writers::Robots, diagnostics.key_expr(domain)),
+            (Writers::Robots, self.camera("*").key_expr(domain)),
+            (Writers::Robots, self.camera_compressed("*").key_expr(domain)),
+            (Writers::Robots, self.tactile("*").key_expr(domain)),
+        ]
+    }
+
     /// The namespace, without outer slashes.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -316,18 +328,6 @@ mod tests {
     }
 
     #[test]
-    fn liveliness_keys_have_the_form_of_rmw_zenoh() {
-        let endpoint =
-            Endpoint { domain: 0, session: "aac3178e146ba6f1fc6e6a4085e77f21", id: 10, node: "edge_runtime" };
-        assert_eq!(
-            endpoint.publisher_key(&Topics::new("").tactile("left")),
-            "@ros2_lv/0/aac3178e146ba6f1fc6e6a4085e77f21/0/10/MP/%/%/edge_runtime/%tactile%left%taxels/\
-             std_msgs::msg::dds_::Float32MultiArray_/\
-             RIHS01_0599f6f85b4bfca379873a0b4375a0aca022156bd2d7021275d116ed1fa8bfe0/2::,1:,:,:,,"
-        );
-    }
-
-    #[test]
     fn qos_leaves_defaults_empty() {
         assert_eq!(Qos::default().ros(), "::,10:,:,:,,");
         assert_eq!(Qos { depth: 5, ..Qos::CAMERA }.ros(), "2::,5:,:,:,,");
@@ -341,5 +341,26 @@ mod tests {
             assert!(Topic::<StringMsg>::new(name).fault().is_some(), "{name:?}");
         }
         assert_eq!(Topic::<StringMsg>::new("/camera/scene_1/image_raw/").fault(), None);
+    }
+
+    /// The fields of `Topics` cannot be forgotten in [`Topics::writers`]: that would not compile. Its methods
+    /// that make topics by name are counted here.
+    #[test]
+    fn everybody_knows_who_may_publish_each_topic() {
+        let source = include_str!("topic.rs");
+        let methods = source.matches("(&self, name: &str) -> Topic<").count();
+        let writers = Topics::new("**").writers(3);
+        assert_eq!(writers.iter().filter(|(_, key)| key.contains("/*/")).count(), methods);
+        let of = |wanted: Writers| -> Vec<&str> {
+            let mine = writers.iter().filter(|(writers, _)| *writers == wanted);
+            mine.map(|(_, key)| key.split('/').nth(2).unwrap_or("")).collect()
+        };
+        assert_eq!(of(Writers::Operators), ["instruction", "estop", "enable", "reset", "override"]);
+        assert_eq!(of(Writers::Both), ["joint_command", "torque_off", "calibrated"]);
+        assert!(writers.iter().all(|(_, key)| key.starts_with("3/**/")), "in every namespace");
+        let mut keys: Vec<_> = writers.iter().map(|(_, key)| key).collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), writers.len());
     }
 }

@@ -5,7 +5,9 @@
 //! * [`Link::in_process`] delivers inside `put`, on the caller's thread, subscription by subscription
 //!   in the order in which they were made: deterministic, for lockstep.
 //! * [`Link::zenoh`] delivers over TCP, on zenoh's threads. It is closed by default: it listens on
-//!   loopback only, looks for nobody, and refuses endpoints beyond loopback unless told otherwise.
+//!   loopback only, looks for nobody, and refuses endpoints beyond loopback unless told otherwise. Its
+//!   node, publishers and subscriptions show in the graph of ROS 2. With [`Secure`] it lets in only who
+//!   proves who they are, and takes commands only from operators.
 //!
 //! [`LinkFaults`] wraps either, so that messages get lost, late or broken on purpose.
 //!
@@ -14,6 +16,7 @@
 
 mod bus;
 mod fault;
+mod graph;
 mod keeper;
 mod publisher;
 mod sequence;
@@ -33,12 +36,13 @@ pub use keeper::Keeper;
 pub use publisher::{Publisher, PublisherStats};
 pub use subscription::{QueueSubscription, Sample, Subscription, SubscriptionStats};
 pub use tap::{Drops, Tap, TapRecord};
-pub use zenoh::ZenohConfig;
+pub use zenoh::{Credentials, Exposure, Ros, Secure, ZenohConfig};
 
 use crate::attachment::Attachment;
 use crate::clock::Clock;
 use crate::msg::Message;
-use crate::topic::{Endpoint, Qos, Topic};
+use crate::topic::{Qos, Topic};
+use graph::{Kind, Node};
 use tap::{TapHub, TopicInfo};
 
 /// The largest payload that a link carries, bytes; larger ones are refused by `put` and dropped by
@@ -58,7 +62,10 @@ pub enum LinkError {
         reason: &'static str,
     },
     /// An endpoint is not of the form that we speak.
-    #[error("endpoint {endpoint:?}: expected tcp/HOST:PORT with HOST an IP address or localhost")]
+    #[error(
+        "endpoint {endpoint:?}: expected tcp/HOST:PORT with HOST an IP address or localhost, or tls/HOST:PORT where \
+         and only where secure.credentials is tls"
+    )]
     Endpoint {
         /// The endpoint.
         endpoint: String,
@@ -70,6 +77,22 @@ pub enum LinkError {
     NotLoopback {
         /// The endpoint.
         endpoint: String,
+    },
+    /// The node's name cannot be one in ROS 2.
+    #[error("node {node:?}: expected letters, digits and _, not a digit first")]
+    Node {
+        /// The name.
+        node: String,
+    },
+    /// What is to keep strangers out is not as it must be. Never says a key or a password.
+    #[error("{key} = {value:?}: expected {expected}")]
+    Secure {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Its value: a path or a name.
+        value: String,
+        /// What was expected, and what was found.
+        expected: String,
     },
     /// zenoh refused a setting or could not start, for instance because the port is taken.
     #[error("zenoh session listening on {listen:?}, connecting to {connect:?}: {reason}")]
@@ -132,8 +155,7 @@ struct Interest<'a> {
     topic: &'a TopicInfo,
     key: &'a str,
     qos: Qos,
-    /// Matches the liveliness keys of the topic's publishers.
-    publishers: &'a str,
+    liveliness_key: &'a str,
 }
 
 /// Ends a subscription when dropped.
@@ -162,8 +184,17 @@ struct Shared {
     domain: u32,
     session: String,
     node: String,
-    /// Counts publishers; shared with the links that wrap this one, so that no two have one identity.
+    /// Counts publishers and subscriptions; shared with the links that wrap this one, so that no two have one
+    /// identity. 0 is the node's.
     next_endpoint: Arc<AtomicU64>,
+}
+
+impl Shared {
+    /// The key by which ROS 2 is to know a new publisher or subscription.
+    fn liveliness_key<M: Message>(&self, kind: Kind, topic: &Topic<M>) -> String {
+        let node = Node { domain: self.domain, session: &self.session, name: &self.node };
+        node.endpoint_key(self.next_endpoint.fetch_add(1, Ordering::Relaxed), kind, topic)
+    }
 }
 
 impl std::fmt::Debug for Link {
@@ -191,7 +222,8 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError::Endpoint`] and [`LinkError::NotLoopback`] for endpoints that we do not speak or
-    /// that were not allowed; [`LinkError::Open`] when zenoh cannot start.
+    /// that were not allowed; [`LinkError::Node`]; [`LinkError::Secure`] for credentials that cannot be used;
+    /// [`LinkError::Open`] when zenoh cannot start.
     pub fn zenoh(config: ZenohConfig, clock: Clock) -> Result<Self, LinkError> {
         let transport = zenoh::open(&config)?;
         let session = transport.id();
@@ -217,13 +249,7 @@ impl Link {
     pub fn publisher<M: Message>(&self, topic: &Topic<M>) -> Result<Publisher<M>, LinkError> {
         check(topic)?;
         let shared = &self.shared;
-        let endpoint = Endpoint {
-            domain: shared.domain,
-            session: &shared.session,
-            id: shared.next_endpoint.fetch_add(1, Ordering::Relaxed),
-            node: &shared.node,
-        };
-        let liveliness_key = endpoint.publisher_key(topic);
+        let liveliness_key = shared.liveliness_key(Kind::Publisher, topic);
         let gid = crate::attachment::gid(&liveliness_key);
         let info = TopicInfo::new(topic);
         let advertisement = Advertisement {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 use triple_buffer::{Input, Output, triple_buffer};
 
+use super::graph::Kind;
 use super::keeper::Keeper;
 use super::sequence::{Tracker, Verdict};
 use super::tap::{TapHub, TopicInfo};
@@ -22,7 +23,7 @@ use super::{Guard, Interest, LinkError, Shared, Sink, declare_error, lock};
 use crate::attachment::Attachment;
 use crate::clock::Clock;
 use crate::msg::Message;
-use crate::topic::{Topic, publishers_of};
+use crate::topic::Topic;
 
 /// One received message.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,7 +220,7 @@ impl<M: Message> Feed<M> {
             topic: &feed.inbox.topic,
             key: &topic.key_expr(shared.domain),
             qos: topic.qos(),
-            publishers: &publishers_of(shared.domain, topic),
+            liveliness_key: &shared.liveliness_key(Kind::Subscription, topic),
         };
         let guard = shared.transport.subscribe(&interest, inbox).map_err(declare_error(topic))?;
         feed.guard = Some(guard);
