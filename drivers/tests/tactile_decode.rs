@@ -73,7 +73,13 @@ fn lines_of_text_are_read_with_tabs_commas_and_spaces() {
     let second = vec![1.5, -2.0, 30.0, 4.0, 5.0, 6.0];
     assert_eq!(decode(&mut decoder, text, 3), [first.clone(), second, first]);
     // Too few, too many, no number, infinite, too much.
-    for bad in ["25 1 2 3 26 4 5", "1 2 3 4 5 6 7 8 9", "25 x 2 3 26 4 5 6", "25 inf 2 3 26 4 5 6", "25 1e39 2 3 26 4 5 6"] {
+    for bad in [
+        "25 1 2 3 26 4 5",
+        "1 2 3 4 5 6 7 8 9",
+        "25 x 2 3 26 4 5 6",
+        "25 inf 2 3 26 4 5 6",
+        "25 1e39 2 3 26 4 5 6",
+    ] {
         assert!(decode(&mut decoder, format!("{bad}\n").as_bytes(), 50).is_empty(), "{bad}");
     }
     assert_eq!(decoder.counts().implausible, 1);
@@ -340,7 +346,8 @@ fn wrong_configurations_name_the_key() {
     wrong("baseline_spread", |config| config.baseline_spread = Some(-1.0));
     wrong("baseline_attempts", |config| config.baseline_attempts = 0);
     wrong("max_age_ms", |config| config.max_age_ms = 0);
-    let text = serde_json::json!({"port": "/dev/ttyACM0", "format": "anyskin_ascii", "rows": 1, "columns": 5});
+    let text =
+        serde_json::json!({"port": "/dev/ttyACM0", "format": "anyskin_ascii", "rows": 1, "columns": 5});
     let config: TactileConfig = serde_json::from_value(text).unwrap();
     assert_eq!((config.format, config.columns), (TactileFormat::AnyskinAscii, 5));
     assert!(serde_json::from_str::<TactileConfig>(r#"{"port": "x", "rowz": 1}"#).is_err());
