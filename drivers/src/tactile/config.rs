@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// Most values in one frame.
-pub const MAX_VALUES: u32 = 4096;
+const MAX_VALUES: u32 = 4096;
 
 /// How a pad's bytes are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

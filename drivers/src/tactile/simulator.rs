@@ -14,6 +14,7 @@
 //! ```
 
 use std::f32::consts::TAU;
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,6 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serialport::{SerialPort, TTYPort};
-use std::fmt::Write as _;
 
 use super::taxels::{Encoding, encode as encode_taxels};
 use super::{TactileConfig, TactileFormat};

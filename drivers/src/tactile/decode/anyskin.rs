@@ -91,8 +91,9 @@ impl Parse for AnySkin {
         }
         self.implausible_in_a_row = 0;
         // Each magnetometer's first number is its temperature.
-        let number = |place: (usize, &[u8; 4])| (place.0 % 4 != 0).then(|| f32::from_le_bytes(*place.1));
-        values.extend(frame.as_chunks().0.iter().enumerate().filter_map(number));
+        for magnetometer in frame.as_chunks::<16>().0 {
+            values.extend(magnetometer.as_chunks().0.iter().skip(1).copied().map(f32::from_le_bytes));
+        }
         Look::Frame { bytes: length, sequence: None }
     }
 

@@ -53,12 +53,13 @@ impl AnySkinAscii {
 
 impl Parse for AnySkinAscii {
     fn look(&mut self, bytes: &[u8], values: &mut Vec<f32>) -> Look {
-        let Some(length) = bytes.iter().position(|byte| *byte == b'\n') else {
-            if bytes.len() < self.reach() {
+        let longest = self.reach();
+        let Some(length) = bytes.iter().take(longest).position(|byte| *byte == b'\n') else {
+            if bytes.len() < longest {
                 return Look::More;
             }
             self.line_begins = false;
-            return Look::Garbage { bytes: bytes.len() };
+            return Look::Garbage { bytes: longest };
         };
         let (line, whole) = (bytes.get(..length).unwrap_or_default(), length + 1);
         if !std::mem::replace(&mut self.line_begins, true) || !self.read(line, values) {
