@@ -37,6 +37,7 @@ pub mod baseline;
 mod config;
 pub mod decode;
 mod node;
+mod reader;
 pub mod simulator;
 mod stats;
 pub mod taxels;
