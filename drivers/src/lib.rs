@@ -11,6 +11,7 @@
 //!   a ROS 2 node reads them without a bridge.
 //! * [`arm`] drives arms on servo buses.
 //! * [`power`] reads what the board says about its power and heat.
+//! * [`serial`] says which serial ports there are, and [`tactile`] reads tactile pads on them.
 //! * [`clock`] is the only place that reads a clock.
 //!
 //! Glossary: a *payload* is one encoded message; the *attachment* beside it carries the publisher's
@@ -36,6 +37,8 @@ pub mod clock;
 pub mod link;
 pub mod msg;
 pub mod power;
+pub mod serial;
+pub mod tactile;
 pub mod topic;
 
 pub use attachment::Attachment;
