@@ -9,6 +9,7 @@
 //! * [`link`] moves messages: in one process through a [`link::Bus`] (synchronous, deterministic), or
 //!   between processes and machines over zenoh, with the keys and attachments of `rmw_zenoh`, so that
 //!   a ROS 2 node reads them without a bridge.
+//! * [`camera`] publishes the frames of cameras, gel tactile sensors among them.
 //! * [`power`] reads what the board says about its power and heat.
 //! * [`clock`] is the only place that reads a clock.
 //!
@@ -29,6 +30,7 @@
 //! ```
 
 pub mod attachment;
+pub mod camera;
 pub mod cdr;
 pub mod clock;
 pub mod link;
