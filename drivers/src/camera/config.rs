@@ -161,7 +161,7 @@ impl CameraConfig {
 
     /// Whether the turn makes columns of rows.
     pub(super) fn swaps_sides(&self) -> bool {
-        self.rotate_deg % 180 != 0
+        matches!(self.rotate_deg, 90 | 270)
     }
 }
 

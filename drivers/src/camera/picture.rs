@@ -38,16 +38,19 @@ pub struct Fitter {
 }
 
 impl Fitter {
-    /// Neither side may be 0. An angle other than 90, 180 and 270 degrees is 0.
+    /// A side of 0 is 1, and an angle other than 90, 180 and 270 degrees is 0.
     #[must_use]
     pub fn new(width_px: usize, height_px: usize, rotate_deg: u16) -> Self {
+        let (width_px, height_px) = (width_px.max(1), height_px.max(1));
         Self { width_px, height_px, rotate_deg, row: Vec::new(), sums: Vec::new(), upright: Vec::new() }
     }
 
-    /// Replaces `out` by the new picture, `[height_px, width_px, 3]`. An empty picture becomes black.
+    /// Replaces `out` by the new picture, `[height_px, width_px, 3]`. An empty picture, or one
+    /// without all of its pixels, becomes black.
     pub fn fit(&mut self, picture: &Picture, out: &mut Vec<u8>) {
         out.resize(self.width_px * self.height_px * 3, 0);
-        if picture.width_px == 0 || picture.height_px == 0 {
+        let old_bytes = picture.width_px.saturating_mul(picture.height_px).saturating_mul(3);
+        if old_bytes == 0 || picture.data.len() != old_bytes {
             return out.fill(0);
         }
         if self.rotate_deg == 0 {

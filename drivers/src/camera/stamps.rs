@@ -46,13 +46,13 @@ impl Stamps {
             Stamp::FrameEnd(captured_ns) => (captured_ns, StampKind::FrameEnd),
             Stamp::Unknown => return (link_ns, StampKind::Arrival),
         };
+        let plausible = device_ns.checked_sub(captured_ns).filter(|age_ns| *age_ns <= MAX_AGE_NS);
+        let Some(age_ns) = plausible else { return (link_ns, StampKind::Arrival) };
         let last_ns = std::mem::replace(&mut self.captured_ns, captured_ns);
-        match device_ns.checked_sub(captured_ns) {
-            Some(age_ns) if age_ns <= MAX_AGE_NS && captured_ns >= last_ns => {
-                (link_ns.saturating_sub(age_ns), kind)
-            }
-            _ => (link_ns, StampKind::Arrival),
+        if captured_ns < last_ns {
+            return (link_ns, StampKind::Arrival);
         }
+        (link_ns.saturating_sub(age_ns), kind)
     }
 }
 

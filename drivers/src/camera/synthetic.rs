@@ -22,7 +22,7 @@ pub fn draw(counter: u32, width_px: usize, pixels: &mut [u8]) {
         for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             *pixel = if y < rows / 8 {
                 let bit = BITS - 1 - (x / cell).min(BITS - 1);
-                [if counter >> bit & 1 == 1 { 255 } else { 0 }; 3]
+                [if (counter >> bit) & 1 == 1 { 255 } else { 0 }; 3]
             } else {
                 // Levels begin anew past 255.
                 [(x + phase) as u8, (y + phase) as u8, if x == phase % width_px { 255 } else { 0 }]
@@ -39,7 +39,7 @@ pub fn counter(width_px: usize, pixels: &[u8]) -> Option<u32> {
         let at = (index * cell + cell / 2) * 3;
         match pixels.get(at..at + 3)? {
             [0, 0, 0] => Some(counter << 1),
-            [255, 255, 255] => Some(counter << 1 | 1),
+            [255, 255, 255] => Some((counter << 1) | 1),
             _ => None,
         }
     })

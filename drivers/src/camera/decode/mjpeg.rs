@@ -188,7 +188,7 @@ impl Decoder {
             });
         }
         let (head, scan) = bytes[..header.end].split_at(header.scan_at);
-        let whole = if header.has_huffman_tables {
+        let whole: &[u8] = if header.has_huffman_tables {
             &bytes[..header.end]
         } else {
             self.completed.clear();

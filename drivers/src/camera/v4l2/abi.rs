@@ -138,7 +138,7 @@ pub(super) struct Buffer {
 /// Asks the driver, with `value` as argument and answer.
 pub(super) fn call<const OPCODE: Opcode, T: Copy>(fd: BorrowedFd<'_>, value: &mut T) -> Result<(), Errno> {
     // The request carries the size of its argument (asm-generic/ioctl.h: 14 bits from bit 16).
-    const { assert!((OPCODE >> 16 & 0x3fff) as usize == size_of::<T>()) };
+    const { assert!(((OPCODE >> 16) & 0x3fff) as usize == size_of::<T>()) };
     // SAFETY: the kernel reads and writes as many bytes as the request says, which are those of `value`; the
     // types above are plain numbers, for which all bytes are valid, and none of the requests used here makes
     // the kernel follow a pointer in them.
