@@ -12,8 +12,8 @@
 //!
 //! **Time.** A frame is stamped with its time of capture as the kernel took it (`v4l2_buffer.timestamp`, on the
 //! monotonic clock), moved into the link's clock by the difference between the two clocks at that moment. The
-//! status says whether it is the start of the exposure or the end of the frame. UVC cameras stamp the
-//! start of the transfer or of the exposure, as their driver says.
+//! status says whether it is the start of the exposure or the end of the frame. A time that cannot be true, or
+//! none, becomes that of the arrival and is counted.
 //!
 //! **Newest wins.** When decoding is slower than the camera, frames that waited are skipped and counted, and
 //! the newest that the driver had a buffer for is decoded. Four buffers are asked for: a camera that is
