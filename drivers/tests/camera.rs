@@ -29,6 +29,8 @@ enum Step {
     Nothing,
     /// The device fails.
     Fail(DeviceError),
+    /// The device has a defect.
+    Panic,
 }
 
 /// One frame of a single grey level.
@@ -85,6 +87,7 @@ impl Device for FakeDevice {
             Some(Step::Frames(frames)) => self.ready.extend(frames),
             Some(Step::Nothing) => {}
             Some(Step::Fail(error)) => return Err(error),
+            Some(Step::Panic) => panic!("as the test wants it"),
             None => {
                 std::thread::sleep(timeout);
                 return Ok(false);
@@ -309,6 +312,14 @@ fn a_camera_that_is_unplugged_is_opened_again() {
 }
 
 #[test]
+fn a_panic_is_reported_and_counters_stay() {
+    let rig = Rig::once(&small(), vec![one(fake(0)), Step::Panic]);
+    rig.until(|_| rig.node.status().message.contains("panicked"));
+    assert_eq!(rig.node.status().level, DiagnosticLevel::Error as u8);
+    assert_eq!(rig.node.stats().published, 1);
+}
+
+#[test]
 fn a_camera_that_stays_away_is_reported_and_stopping_does_not_wait_for_it() {
     let rig = Rig::once(&small(), vec![Step::Fail(DeviceError::Gone)]);
     rig.until(|stats| stats.device_errors >= 3);
@@ -377,11 +388,10 @@ fn a_gel_shows_the_difference_from_its_background() {
     let stats = rig.until(|stats| stats.captured == 7 && stats.published == 4);
     assert_eq!(rig.published().iter().map(|frame| frame.0).collect::<Vec<_>>(), [128, 118, 255, 27]);
     assert_eq!(stats.background, 3);
-    let bright = Rig::once(
+    let mut bright = Rig::once(
         &CameraConfig { background_frames: 1, ..small() },
         vec![level(0, 200), level(1, 0), level(2, 72), level(3, 73)],
     );
-    let mut bright = bright;
     bright.until(|stats| stats.published == 3);
     assert_eq!(bright.published().iter().map(|frame| frame.0).collect::<Vec<_>>(), [0, 0, 1]);
 }
@@ -440,7 +450,7 @@ fn a_synthetic_camera_is_read_from_its_topic() {
     let topics = Topics::new("arm");
     let clock = Clock::manual(LINK_NS);
     let robot = Link::in_process(&bus, clock.clone());
-    let mut frames = Link::in_process(&bus, clock).subscribe_queue(&topics.camera("wrist"), 64).unwrap();
+    let mut frames = Link::in_process(&bus, clock).subscribe_queue(&topics.camera("wrist"), 1024).unwrap();
     let config = CameraConfig {
         width_px: 96,
         height_px: 64,

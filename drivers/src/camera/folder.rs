@@ -97,6 +97,7 @@ impl Device for Folder {
     }
 
     fn release(&mut self, _: Frame) -> Result<(), DeviceError> {
+        self.pacer.release();
         Ok(())
     }
 

@@ -21,6 +21,7 @@
 //!
 //! **Faults.** A device that fails, or is silent for `timeout_ms`, is closed and opened again after 0.1 s, then
 //! 0.2 s and so on up to 5 s; each is counted in [`CameraStats`]. What is published is always a whole frame.
+//! A panic ends the camera, which the status then says.
 
 mod capture;
 mod config;

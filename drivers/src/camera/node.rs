@@ -9,7 +9,7 @@ use super::capture::Capture;
 use super::config::{CameraConfig, CameraSource};
 use super::device::{Device, DeviceError};
 use super::folder::Folder;
-use super::report::{CameraStats, Report, lock};
+use super::report::{CameraStats, Report, State, lock};
 use super::synthetic::Synthetic;
 use super::{CameraError, v4l2};
 use crate::clock::Clock;
@@ -86,7 +86,12 @@ impl CameraNode {
     /// How the camera is, with all counters.
     #[must_use]
     pub fn status(&self) -> DiagnosticStatus {
-        lock(&self.report).status(&self.name)
+        let mut report = lock(&self.report);
+        // A thread that ends by itself has played all, and said so, or panicked.
+        if report.state != State::Ended && self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            report.state = State::Crashed;
+        }
+        report.status(&self.name)
     }
 }
 

@@ -84,6 +84,7 @@ impl StampKind {
 /// Opened ──> Background ──> Streaming <──> Faulty        (frames come)
 ///    ^            any of them ──> Lost ──> Opened         (reopened)
 ///                 any of them ──> Ended                   (folders only)
+///                 any of them ──> Crashed                 (a defect of a decoder or a device)
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -99,6 +100,8 @@ pub(super) enum State {
     Lost(DeviceError),
     /// All has been played.
     Ended,
+    /// Its thread has panicked.
+    Crashed,
 }
 
 /// What the camera's thread and its owner share.
@@ -129,6 +132,9 @@ impl Report {
                 (DiagnosticLevel::Error, format!("No frames, and it will be opened again: {reason}."))
             }
             State::Ended => (DiagnosticLevel::Stale, "All frames have been played.".to_owned()),
+            State::Crashed => {
+                (DiagnosticLevel::Error, "No frames: its thread has panicked; start it anew.".to_owned())
+            }
         };
         let status = DiagnosticStatus::new(level, format!("camera: {name}"), message);
         let status = status.with("device", &self.device).with("stamps", self.stamps.text());

@@ -89,6 +89,7 @@ impl Device for Synthetic {
     }
 
     fn release(&mut self, _: Frame) -> Result<(), DeviceError> {
+        self.pacer.release();
         Ok(())
     }
 
