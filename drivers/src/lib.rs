@@ -10,6 +10,7 @@
 //!   between processes and machines over zenoh, with the keys and attachments of `rmw_zenoh`, so that
 //!   a ROS 2 node reads them without a bridge.
 //! * [`arm`] drives arms on servo buses.
+//! * [`camera`] publishes the frames of cameras, gel tactile sensors among them.
 //! * [`power`] reads what the board says about its power and heat.
 //! * [`serial`] says which serial ports there are, and [`tactile`] reads tactile pads on them.
 //! * [`clock`] is the only place that reads a clock.
@@ -32,6 +33,7 @@
 
 pub mod arm;
 pub mod attachment;
+pub mod camera;
 pub mod cdr;
 pub mod clock;
 pub mod link;
