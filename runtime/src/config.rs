@@ -6,11 +6,14 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use reflexarc_drivers::ZenohConfig;
+use reflexarc_drivers::link::{Ros, Secure};
 pub use reflexarc_vla_model::compute::Precision;
 pub use reflexarc_vla_model::device::DeviceChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::config_fault::{explain, keys_of, line_of};
+use crate::devices::DriversConfig;
 
 /// Most joints a configuration may list (the kinematics crate's bound).
 pub const MAX_DOF: usize = reflexarc_kinematics::MAX_DOF;
@@ -86,6 +89,9 @@ pub struct Config {
     pub cost: CostConfig,
     /// The metrics page.
     pub metrics: MetricsConfig,
+    /// The robot's hardware, driven by processes that `reflexarc run` starts.
+    #[serde(skip_serializing_if = "DriversConfig::is_empty")]
+    pub drivers: DriversConfig,
 }
 
 /// Which robot the runtime drives.
@@ -336,16 +342,23 @@ pub struct TouchConfig {
 }
 
 /// Where messages go. Nothing leaves the machine unless told to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinkConfig {
     /// Endpoints to listen on, such as `tcp/127.0.0.1:7447`.
     pub listen: Vec<String>,
     /// Endpoints to connect to.
     pub connect: Vec<String>,
-    /// Allows endpoints beyond this machine. There is no authentication yet: whoever reaches such
-    /// an endpoint can command the robot.
+    /// Allows endpoints beyond this machine. Without `secure`, whoever reaches such an endpoint can command the
+    /// robot.
     pub allow_remote: bool,
+    /// Who is let in, and who may command; see docs/secure.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secure: Option<Secure>,
+    /// `off`; `join` the router of ROS 2, `rmw_zenohd`; or `host`: be it.
+    pub ros: Ros,
+    /// Where that router is.
+    pub ros_router: String,
     /// ROS domain, 0..=232.
     pub domain: u32,
     /// Namespace of the robot's topics; empty for none.
@@ -580,6 +593,22 @@ impl Default for TouchConfig {
             grip_step_n: 8.0,
             grip_relax_n_s: 4.0,
             retract_m: 0.02,
+        }
+    }
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        let ZenohConfig { ros, ros_router, domain, .. } = ZenohConfig::default();
+        Self {
+            listen: Vec::new(),
+            connect: Vec::new(),
+            allow_remote: false,
+            secure: None,
+            ros,
+            ros_router,
+            domain,
+            namespace: String::new(),
         }
     }
 }

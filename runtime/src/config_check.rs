@@ -59,9 +59,13 @@ impl Config {
         whole("safety.infeasible_confirm_ms", safety.infeasible_confirm_ms, 0, 60_000)?;
         within("safety.start_pose_rad", safety.start_pose_rad, 0.001, 100.0)?;
         self.validate_failsafe()?;
+        self.drivers.validate(self)?;
         let link = &self.link;
         ensure(link.domain <= 232, "link.domain", link.domain, "a ROS domain from 0 to 232")?;
-        for (key, endpoints) in [("link.listen", &link.listen), ("link.connect", &link.connect)] {
+        let router = std::slice::from_ref(&link.ros_router);
+        let all: [(_, &[String]); 3] =
+            [("link.listen", &link.listen), ("link.connect", &link.connect), ("link.ros_router", router)];
+        for (key, endpoints) in all {
             for endpoint in endpoints {
                 let whole = endpoint.contains('/') && endpoint.contains(':');
                 ensure(whole, key, endpoint, "an endpoint such as tcp/127.0.0.1:7447")?;

@@ -73,6 +73,7 @@ pub mod config;
 mod config_check;
 mod config_fault;
 pub mod cost;
+pub mod devices;
 pub mod doctor;
 pub mod failsafe;
 pub mod fault;

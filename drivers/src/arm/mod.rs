@@ -7,6 +7,7 @@
 //! | [`bus`] | one port: reads of all servos, goals to all, faults of the wire counted |
 //! | [`config`] | what the driver is told; between radians, metres and steps |
 //! | [`driver`] | the state machine: follow, hold, stop, release |
+//! | [`setup`] | what must stand in the servos, and writing it with consent |
 //! | [`node`] | the driver as a thread on a link |
 //! | [`simulator`] | servos without hardware, down to the bytes |
 //!
@@ -20,6 +21,7 @@ pub mod config;
 pub mod driver;
 pub mod node;
 pub mod servo;
+pub mod setup;
 pub mod simulator;
 
 pub use calibration::{Calibration, CalibrationError, JointCalibration};

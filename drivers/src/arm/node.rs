@@ -12,11 +12,14 @@ use super::calibration::Calibration;
 use super::config::{ArmConfig, ArmConfigError};
 use super::driver::{ArmDriver, ArmError, ArmState, ArmStats, Command, StopCause};
 use super::servo::ServoKind;
+use super::simulator::{PtyBus, ServoSimulator, WireFaults};
 use crate::clock::Clock;
 use crate::link::{Link, LinkError, Publisher, QueueSubscription, Subscription};
 use crate::msg::{BoolMsg, DiagnosticLevel, DiagnosticStatus, JointState, JointTrajectory};
 use crate::topic::Topics;
 
+/// The port of an arm that is not there: servos simulated on a pseudo terminal.
+pub const SIMULATED: &str = "simulated";
 /// Resets that may wait.
 const RESETS: usize = 8;
 /// How long the driver waits after an exclusive port was in use, and how often.
@@ -57,6 +60,8 @@ pub struct ArmNode {
     kind: ServoKind,
     port: String,
     thread: Option<JoinHandle<()>>,
+    /// After the thread: it is dropped when nobody talks to it any more.
+    _simulated: Option<PtyBus>,
 }
 
 /// Opens a serial port. One that is in use is tried again for a second: the node before may be ending.
@@ -94,7 +99,8 @@ pub fn open(config: &ArmConfig) -> Result<Box<dyn SerialPort>, ArmError> {
 }
 
 impl ArmNode {
-    /// Opens the port, checks the arm (see [`ArmDriver::start`]) and starts its thread.
+    /// Opens the port, checks the arm (see [`ArmDriver::start`]) and starts its thread. The port [`SIMULATED`] has
+    /// simulated servos with that calibration.
     ///
     /// # Errors
     /// [`ArmNodeError`]; nothing has moved then.
@@ -105,7 +111,21 @@ impl ArmNode {
         topics: &Topics,
     ) -> Result<Self, ArmNodeError> {
         config.validate().map_err(ArmError::from)?;
+        let mut config = config.clone();
         let axes = config.axes(calibration).map_err(|error| ArmError::from(ArmConfigError::from(error)))?;
+        let mut simulated = None;
+        if config.port.as_os_str() == SIMULATED {
+            let figures: Vec<_> = axes.iter().map(|axis| axis.figures).collect();
+            let servos = ServoSimulator::new(config.servos, &figures, WireFaults::default());
+            let bus = PtyBus::start(servos).map_err(|error| ArmError::Port {
+                port: SIMULATED.to_owned(),
+                reason: error.to_string(),
+                hint: "",
+            })?;
+            config.port = bus.path().to_owned();
+            simulated = Some(bus);
+        }
+        let config = &config;
         let ids = axes.iter().map(|axis| axis.figures.id).collect();
         let port = config.port.display().to_string();
         let timeout = Duration::from_millis(config.reply_timeout_ms);
@@ -136,7 +156,7 @@ impl ArmNode {
             .name("arm".to_owned())
             .spawn(move || work.run())
             .map_err(ArmNodeError::Thread)?;
-        Ok(Self { ended, shown, kind: config.servos, port, thread: Some(thread) })
+        Ok(Self { ended, shown, kind: config.servos, port, thread: Some(thread), _simulated: simulated })
     }
 
     fn shown(&self) -> (ArmState, ArmNodeStats) {

@@ -1,11 +1,14 @@
 //! The command line of `reflexarc`.
 
 mod bench;
+mod devices;
 mod doctor;
+mod driver;
 mod exit;
 mod inspect;
 mod quantize;
 mod replay;
+mod setup;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reflexarc_drivers::link::{Exposure, Ros};
 use reflexarc_drivers::power::Board;
 use reflexarc_drivers::{Clock, Link, ZenohConfig};
 use reflexarc_vla_model::compute::Precision;
@@ -22,8 +26,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::clockwork::monotonic_ns;
-use crate::config::{Config, DeviceChoice};
+use crate::config::{Config, DeviceChoice, LinkConfig};
 use crate::cost::Energy;
+use crate::devices::Supervisor;
 use crate::health::SYSFS;
 use crate::load::load_policy;
 use crate::outcome::Outcome;
@@ -87,6 +92,15 @@ Example:
     /// Say what this board grants, what it does not, and what to change.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
+    /// List the serial ports and cameras that are attached, and what of them can be used.
+    #[command(after_help = devices::EXAMPLES)]
+    Devices(devices::DevicesArgs),
+    /// Bring an arm's servos in order, and say what belongs into the configuration.
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(setup::SetupArgs),
+    /// Run one device of the configuration on the link: the arm, a camera, a tactile pad.
+    #[command(after_help = driver::EXAMPLES)]
+    Driver(driver::DriverArgs),
     /// Describe a LeRobot checkpoint: cameras, sizes, arithmetic, memory, problems.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
@@ -231,6 +245,9 @@ impl Cli {
             Command::Check(common) => check(common),
             Command::Replay(args) => replay::replay(&args),
             Command::Doctor(args) => doctor::doctor(&args),
+            Command::Devices(args) => devices::devices(&args),
+            Command::Setup(args) => setup::setup(&args),
+            Command::Driver(args) => driver::driver(&args),
             Command::Inspect(args) => inspect::inspect(&args),
             Command::Quantize(args) => quantize::quantize(args),
             Command::Verify(args) => verify::verify(&args),
@@ -266,6 +283,16 @@ fn check(common: Common) -> Result<u8> {
         "link         listens on {:?}, connects to {:?}, domain {}, namespace {:?}",
         config.link.listen, config.link.connect, config.link.domain, config.link.namespace
     );
+    say_exposure(&config.link)?;
+    for driver in config.drivers.all() {
+        println!("driver       {driver}");
+    }
+    if let Some(arm) = &config.drivers.arm {
+        config.drivers.check_joints(&chain)?;
+        let (path, calibration) = arm.load_calibration(|name| std::env::var(name).ok())?;
+        arm.axes(&calibration)?;
+        println!("calibration  {}", path.display());
+    }
     match config.metrics.address() {
         Some(address) => println!("metrics      http://{address}/metrics and /healthz"),
         None => println!("metrics      no page (metrics.listen is empty)"),
@@ -285,6 +312,40 @@ fn check(common: Common) -> Result<u8> {
     runtime.warm_up().context("the model does not fit the configured senses")?;
     println!("ok: everything loads, and the model decides");
     Ok(EXIT_OK)
+}
+
+/// How the link is opened that a configuration describes.
+fn zenoh(link: &LinkConfig) -> ZenohConfig {
+    ZenohConfig {
+        listen: link.listen.clone(),
+        connect: link.connect.clone(),
+        allow_remote: link.allow_remote,
+        secure: link.secure.clone(),
+        ros: link.ros,
+        ros_router: link.ros_router.clone(),
+        domain: link.domain,
+        ..ZenohConfig::default()
+    }
+}
+
+/// Who can command the robot; credentials are read for it.
+#[expect(clippy::print_stdout, reason = "telling is the purpose of this command")]
+fn say_exposure(link: &LinkConfig) -> Result<()> {
+    let zenoh = zenoh(link);
+    zenoh.validate()?;
+    let who = match zenoh.exposure() {
+        Exposure::Loopback => "programs of this machine only",
+        Exposure::Credentials => "those with an operator's credentials (docs/secure.md)",
+        Exposure::Router => {
+            "programs of this machine, and WHOEVER REACHES THE ROS ROUTER: rmw_zenohd listens on all interfaces \
+             unless its configuration says otherwise"
+        }
+        Exposure::Open => {
+            "WARNING: ANYBODY ON THE NETWORK: set link.secure (docs/secure.md), or leave link.allow_remote off"
+        }
+    };
+    println!("commands     from {who}");
+    Ok(())
 }
 
 /// What this board says about its energy, over a moment.
@@ -318,6 +379,7 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
 
 #[expect(clippy::print_stdout, reason = "telling is the purpose of this command")]
 fn run(args: RunArgs) -> Result<u8> {
+    let config_file = args.common.config.clone();
     let mut config = args.common.into_config()?;
     config.link.listen.extend(args.listen);
     config.link.connect.extend(args.connect);
@@ -329,7 +391,12 @@ fn run(args: RunArgs) -> Result<u8> {
     if limit_s.is_some_and(|s| !(s > 0.0 && s.is_finite())) {
         bail!("--seconds {}: expected a number above 0", limit_s.unwrap_or_default());
     }
-    if config.link.listen.is_empty() && config.link.connect.is_empty() {
+    let drivers = config.drivers.all();
+    if config.link.listen.is_empty() && !drivers.is_empty() {
+        // Where the drivers find this process.
+        config.link.listen.push("tcp/127.0.0.1:0".to_owned());
+    }
+    if config.link.listen.is_empty() && config.link.connect.is_empty() && config.link.ros == Ros::Off {
         bail!(
             "nobody could reach this runtime: give --listen or --connect an endpoint such as tcp/127.0.0.1:7447"
         );
@@ -339,19 +406,19 @@ fn run(args: RunArgs) -> Result<u8> {
 
     let stop = stop_on_signal()?;
     let clock = Clock::system();
-    let zenoh = ZenohConfig {
-        listen: config.link.listen.clone(),
-        connect: config.link.connect.clone(),
-        allow_remote: config.link.allow_remote,
-        domain: config.link.domain,
-        ..ZenohConfig::default()
-    };
-    let link = Link::zenoh(zenoh, clock.clone())?;
+    let link = Link::zenoh(zenoh(&config.link), clock.clone())?;
     println!("link    listens on {:?}, connects to {:?}", link.locators(), config.link.connect);
     if let Some(address) = config.metrics.address() {
         println!("metrics http://{address}/metrics");
     }
     println!("told    \"{}\"", config.policy.instruction);
+    let _supervisor = match (&config_file, link.locators().first()) {
+        (Some(file), Some(endpoint)) if !drivers.is_empty() => {
+            println!("drivers {}", drivers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+            Some(Supervisor::start(drivers, file, endpoint).context("cannot start the drivers")?)
+        }
+        _ => None,
+    };
 
     let runtime = Runtime::new(config, link, loaded.policy)?;
     let keep_going = args.keep_going;
@@ -386,7 +453,10 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
-        for name in ["run", "check", "doctor", "replay", "inspect", "verify", "quantize", "bench"] {
+        for name in [
+            "run", "check", "doctor", "devices", "setup", "driver", "replay", "inspect", "verify",
+            "quantize", "bench",
+        ] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example:"), "{name} lacks an example");

@@ -14,7 +14,7 @@ use serialport::SerialPort;
 
 use super::calibration::JointCalibration;
 use super::servo::{STEPS_PER_TURN, ServoKind};
-pub use port::PtyBus;
+pub use port::{Garbage, PtyBus};
 use wire::Instruction;
 
 /// Fastest that a simulated servo turns by itself, steps/s.

@@ -60,83 +60,135 @@ fn unwired<T>() -> serialport::Result<T> {
     Err(serialport::Error::new(serialport::ErrorKind::InvalidInput, "a port in memory has no such thing"))
 }
 
-impl SerialPort for MemoryPort {
-    fn name(&self) -> Option<String> {
-        None
+/// Both ports in memory: bytes wait in `ready`, and there are no wires beside.
+macro_rules! memory_port {
+    ($port:ty) => {
+        impl SerialPort for $port {
+            fn name(&self) -> Option<String> {
+                None
+            }
+            fn baud_rate(&self) -> serialport::Result<u32> {
+                Ok(self.baud)
+            }
+            fn data_bits(&self) -> serialport::Result<serialport::DataBits> {
+                Ok(serialport::DataBits::Eight)
+            }
+            fn flow_control(&self) -> serialport::Result<serialport::FlowControl> {
+                Ok(serialport::FlowControl::None)
+            }
+            fn parity(&self) -> serialport::Result<serialport::Parity> {
+                Ok(serialport::Parity::None)
+            }
+            fn stop_bits(&self) -> serialport::Result<serialport::StopBits> {
+                Ok(serialport::StopBits::One)
+            }
+            fn timeout(&self) -> Duration {
+                self.timeout
+            }
+            fn set_baud_rate(&mut self, baud: u32) -> serialport::Result<()> {
+                self.baud = baud;
+                Ok(())
+            }
+            fn set_data_bits(&mut self, _: serialport::DataBits) -> serialport::Result<()> {
+                unwired()
+            }
+            fn set_flow_control(&mut self, _: serialport::FlowControl) -> serialport::Result<()> {
+                unwired()
+            }
+            fn set_parity(&mut self, _: serialport::Parity) -> serialport::Result<()> {
+                unwired()
+            }
+            fn set_stop_bits(&mut self, _: serialport::StopBits) -> serialport::Result<()> {
+                unwired()
+            }
+            fn set_timeout(&mut self, timeout: Duration) -> serialport::Result<()> {
+                self.timeout = timeout;
+                Ok(())
+            }
+            fn write_request_to_send(&mut self, _: bool) -> serialport::Result<()> {
+                unwired()
+            }
+            fn write_data_terminal_ready(&mut self, _: bool) -> serialport::Result<()> {
+                unwired()
+            }
+            fn read_clear_to_send(&mut self) -> serialport::Result<bool> {
+                unwired()
+            }
+            fn read_data_set_ready(&mut self) -> serialport::Result<bool> {
+                unwired()
+            }
+            fn read_ring_indicator(&mut self) -> serialport::Result<bool> {
+                unwired()
+            }
+            fn read_carrier_detect(&mut self) -> serialport::Result<bool> {
+                unwired()
+            }
+            fn bytes_to_read(&self) -> serialport::Result<u32> {
+                Ok(u32::try_from(self.ready.len()).unwrap_or(u32::MAX))
+            }
+            fn bytes_to_write(&self) -> serialport::Result<u32> {
+                Ok(0)
+            }
+            fn clear(&self, _: serialport::ClearBuffer) -> serialport::Result<()> {
+                unwired()
+            }
+            fn try_clone(&self) -> serialport::Result<Box<dyn SerialPort>> {
+                unwired()
+            }
+            fn set_break(&self) -> serialport::Result<()> {
+                unwired()
+            }
+            fn clear_break(&self) -> serialport::Result<()> {
+                unwired()
+            }
+        }
+    };
+}
+
+memory_port!(MemoryPort);
+memory_port!(Garbage);
+
+/// A port that answers everything with the bytes that it was given, then falls silent: for fuzzing.
+pub struct Garbage {
+    unheard: VecDeque<u8>,
+    ready: VecDeque<u8>,
+    timeout: Duration,
+    baud: u32,
+}
+
+impl Garbage {
+    /// A port that answers each instruction with a part of `bytes`.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self {
+            unheard: bytes.iter().copied().collect(),
+            ready: VecDeque::new(),
+            timeout: Duration::ZERO,
+            baud: 1_000_000,
+        }
     }
-    fn baud_rate(&self) -> serialport::Result<u32> {
-        Ok(self.baud)
+}
+
+impl Read for Garbage {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ready.is_empty() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.ready.read(buffer)
     }
-    fn data_bits(&self) -> serialport::Result<serialport::DataBits> {
-        Ok(serialport::DataBits::Eight)
+}
+
+impl Write for Garbage {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // What was left of the answer before is not heard any more.
+        self.ready.clear();
+        let part = self.unheard.len().min(96);
+        self.ready.extend(self.unheard.drain(..part));
+        Ok(bytes.len())
     }
-    fn flow_control(&self) -> serialport::Result<serialport::FlowControl> {
-        Ok(serialport::FlowControl::None)
-    }
-    fn parity(&self) -> serialport::Result<serialport::Parity> {
-        Ok(serialport::Parity::None)
-    }
-    fn stop_bits(&self) -> serialport::Result<serialport::StopBits> {
-        Ok(serialport::StopBits::One)
-    }
-    fn timeout(&self) -> Duration {
-        self.timeout
-    }
-    fn set_baud_rate(&mut self, baud: u32) -> serialport::Result<()> {
-        self.baud = baud;
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-    fn set_data_bits(&mut self, _: serialport::DataBits) -> serialport::Result<()> {
-        unwired()
-    }
-    fn set_flow_control(&mut self, _: serialport::FlowControl) -> serialport::Result<()> {
-        unwired()
-    }
-    fn set_parity(&mut self, _: serialport::Parity) -> serialport::Result<()> {
-        unwired()
-    }
-    fn set_stop_bits(&mut self, _: serialport::StopBits) -> serialport::Result<()> {
-        unwired()
-    }
-    fn set_timeout(&mut self, timeout: Duration) -> serialport::Result<()> {
-        self.timeout = timeout;
-        Ok(())
-    }
-    fn write_request_to_send(&mut self, _: bool) -> serialport::Result<()> {
-        unwired()
-    }
-    fn write_data_terminal_ready(&mut self, _: bool) -> serialport::Result<()> {
-        unwired()
-    }
-    fn read_clear_to_send(&mut self) -> serialport::Result<bool> {
-        unwired()
-    }
-    fn read_data_set_ready(&mut self) -> serialport::Result<bool> {
-        unwired()
-    }
-    fn read_ring_indicator(&mut self) -> serialport::Result<bool> {
-        unwired()
-    }
-    fn read_carrier_detect(&mut self) -> serialport::Result<bool> {
-        unwired()
-    }
-    fn bytes_to_read(&self) -> serialport::Result<u32> {
-        Ok(u32::try_from(self.ready.len()).unwrap_or(u32::MAX))
-    }
-    fn bytes_to_write(&self) -> serialport::Result<u32> {
-        Ok(0)
-    }
-    fn clear(&self, _: serialport::ClearBuffer) -> serialport::Result<()> {
-        unwired()
-    }
-    fn try_clone(&self) -> serialport::Result<Box<dyn SerialPort>> {
-        unwired()
-    }
-    fn set_break(&self) -> serialport::Result<()> {
-        unwired()
-    }
-    fn clear_break(&self) -> serialport::Result<()> {
-        unwired()
     }
 }
 
