@@ -14,6 +14,13 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::super::picture::Picture;
 use super::{DecodeError, checked_pixels, huffman};
 
+/// The end marker, bytes. `zune-jpeg` does not get to see it, because past it there are zeros without end: a scan
+/// that lacks its middle would become a grey picture. Past the last byte there is an error, found out at the
+/// next row of blocks.
+const END_BYTES: usize = 2;
+/// As much of nothing, because the decoder reads up to eight bytes ahead of what it needs.
+const AHEAD_BYTES: usize = 16;
+
 /// What a JPEG says before its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -187,23 +194,19 @@ impl Decoder {
                 height_px: header.height_px,
             });
         }
-        let (head, scan) = bytes[..header.end].split_at(header.scan_at);
-        let whole: &[u8] = if header.has_huffman_tables {
-            &bytes[..header.end]
-        } else {
-            self.completed.clear();
-            for part in [head, &huffman::STANDARD, scan] {
-                self.completed.extend_from_slice(part);
-            }
-            &self.completed
-        };
+        let (head, scan) = bytes[..header.end - END_BYTES].split_at(header.scan_at);
+        let tables: &[u8] = if header.has_huffman_tables { &[] } else { &huffman::STANDARD };
+        self.completed.clear();
+        for part in [head, tables, scan, &[0; AHEAD_BYTES]] {
+            self.completed.extend_from_slice(part);
+        }
         // Strict: what cannot be decoded is an error, not grey.
         let options = DecoderOptions::default()
             .set_strict_mode(true)
             .set_max_width(width_px)
             .set_max_height(height_px)
             .jpeg_set_out_colorspace(ColorSpace::RGB);
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(whole), options);
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&self.completed), options);
         let content = |error: &dyn std::fmt::Display| DecodeError::Content { reason: error.to_string() };
         decoder.decode_headers().map_err(|error| content(&error))?;
         out.resize(width_px, height_px);

@@ -19,9 +19,7 @@ pub const MAX_PIXELS: usize = 1 << 24;
 #[non_exhaustive]
 pub enum DecodeError {
     /// A picture without pixels, with too many, or with a size that the format does not have.
-    #[error(
-        "expected an even number of columns and 1 to {MAX_PIXELS} pixels, found {width_px} x {height_px}"
-    )]
+    #[error("expected 1 to {MAX_PIXELS} pixels, for YUYV in even columns, found {width_px} x {height_px}")]
     Size {
         /// Columns.
         width_px: usize,
