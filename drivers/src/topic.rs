@@ -347,7 +347,7 @@ mod tests {
     /// that make topics by name are counted here.
     #[test]
     fn everybody_knows_who_may_publish_each_topic() {
-        let source = include_str!("topic.rs");
+        let (source, _tests) = include_str!("topic.rs").split_once("cfg(test)").unwrap_or_default();
         let methods = source.matches("(&self, name: &str) -> Topic<").count();
         let writers = Topics::new("**").writers(3);
         assert_eq!(writers.iter().filter(|(_, key)| key.contains("/*/")).count(), methods);

@@ -9,7 +9,8 @@ use reflexarc_drivers::arm::node::ArmNode;
 use reflexarc_drivers::arm::servo::ServoKind;
 use reflexarc_drivers::arm::simulator::{PtyBus, ServoSimulator, WireFaults};
 use reflexarc_drivers::arm::{
-    ArmConfig, ArmDriver, ArmError, ArmState, Calibration, Command, HoldCause, JointCalibration, StopCause,
+    ArmConfig, ArmDriver, ArmError, ArmState, Calibration, Command, HoldCause, JointCalibration, Malformed,
+    StopCause,
 };
 use reflexarc_drivers::link::{Bus, Link};
 use reflexarc_drivers::msg::{Header, JointTrajectory, JointTrajectoryPoint};
@@ -143,7 +144,7 @@ fn commands_that_are_late_or_far_or_none_move_nothing() {
     rig.cycle(Some(&far));
     assert_eq!(rig.driver.state(), ArmState::Holding(HoldCause::Far));
     rig.now_ns += PERIOD_NS;
-    rig.driver.cycle(rig.now_ns, Some(Err(())));
+    rig.driver.cycle(rig.now_ns, Some(Err(Malformed)));
     assert_eq!(rig.driver.state(), ArmState::Holding(HoldCause::Malformed));
     rig.servos.advance(1.0);
     for (found, was) in rig.positions().iter().zip(&rest) {
@@ -162,7 +163,7 @@ fn commands_that_are_late_or_far_or_none_move_nothing() {
         trajectory(&NAMES, &[f64::INFINITY; 6]),
         JointTrajectory::default(),
     ] {
-        assert_eq!(rig.driver.command(&bad), None, "{bad:?}");
+        assert_eq!(rig.driver.command(&bad), Err(Malformed), "{bad:?}");
     }
 }
 

@@ -177,7 +177,7 @@ pub fn run(
     let Job { mut config, scene, sim_listen, limit_s, sustain, hold_patience_s, mishaps } = job;
     let names: Vec<String> =
         scene.objects.iter().map(|o| format!("{} {}", o.paint.name(), o.kind().name())).collect();
-    let stage = Stage::start(scene, &sim_listen, &clock, mishaps)?;
+    let stage = Stage::start(scene, &sim_listen, &clock, mishaps, None)?;
     config.link.connect.extend_from_slice(stage.locators());
     let link = Link::zenoh(
         ZenohConfig {

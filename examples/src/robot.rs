@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use reflexarc_drivers::Clock;
+use reflexarc_drivers::arm::simulator::WireFaults;
 use reflexarc_runtime::clockwork::monotonic_ns;
 use reflexarc_sim::Scene;
 use reflexarc_vla_model::phrasing::canonical;
@@ -69,6 +70,9 @@ pub struct RobotArgs {
     /// Another table with another instruction after each so many seconds.
     #[arg(long, value_name = "SECONDS", requires = "operator")]
     pub change_every: Option<f64>,
+    /// The arm's own driver and servos simulated down to the bytes, in the place of ideal joints.
+    #[arg(long, conflicts_with = "change_every")]
+    pub servos: bool,
     /// A state line this often, ms.
     #[arg(long, value_name = "MS", default_value_t = 250, overrides_with = "state_every")]
     pub state_every: u64,
@@ -196,7 +200,8 @@ fn play(args: &RobotArgs) -> Result<()> {
         Line::Table { seed: scene.seed, objects: contents(&scene), instruction: args.instruction.clone() };
     let clock = Clock::system();
     let mut seed = scene.seed;
-    let stage = Stage::start(scene, &args.listen, &clock, Mishaps::default())?;
+    let servos = args.servos.then(WireFaults::default);
+    let stage = Stage::start(scene, &args.listen, &clock, Mishaps::default(), servos)?;
     stage.begin(clock.now_ns());
     let panel = args.operator.as_deref().map(|listen| Panel::open(listen, &clock)).transpose()?;
     let mut endpoints = stage.locators().to_vec();

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
+use reflexarc_drivers::arm::simulator::WireFaults;
 use reflexarc_drivers::link::SubscriptionStats;
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Clock, Link, ZenohConfig};
@@ -111,18 +112,29 @@ impl Shared {
 
 impl Stage {
     /// Lays out `scene` with the arm at rest, opens a zenoh session listening on `listen` and
-    /// starts publishing. The actuators hold until the first command.
+    /// starts publishing. The actuators hold until the first command; with `servos` they are the arm's own driver
+    /// and servos simulated down to the bytes.
     ///
     /// # Errors
     /// When the session cannot be opened or the thread cannot be started.
-    pub fn start(scene: Scene, listen: &str, clock: &Clock, mishaps: Mishaps) -> Result<Self> {
+    pub fn start(
+        scene: Scene,
+        listen: &str,
+        clock: &Clock,
+        mishaps: Mishaps,
+        servos: Option<WireFaults>,
+    ) -> Result<Self> {
         let world = world_of(scene)?;
         let watch = ArmWatch::new()?;
         let config =
             ZenohConfig { listen: vec![listen.to_owned()], node: "sim".to_owned(), ..ZenohConfig::default() };
         let link = Link::zenoh(config, clock.clone()).context("the simulator's peer")?;
         let locators = link.locators().to_vec();
-        let node = SimNode::new(world, &link, &Topics::new(""))?;
+        let topics = Topics::new("");
+        let node = match servos {
+            Some(faults) => SimNode::with_servos(world, &link, &topics, faults, clock.now_ns())?,
+            None => SimNode::new(world, &link, &topics)?,
+        };
         let shared = Arc::new(Shared {
             end: AtomicBool::new(false),
             begun_ns: AtomicU64::new(NOT_BEGUN),

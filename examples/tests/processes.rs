@@ -1,4 +1,4 @@
-//! Three of the cases of the `chaos` example, so that each run of the tests kills a process or two. Peers are this
+//! Four of the cases of the `chaos` example, so that each run of the tests kills a process or two. Peers are this
 //! program itself, therefore it has a `main` of its own.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it stands in for the test harness")]
 
@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use reflexarc_examples::chaos::{Verdict, cases};
 use reflexarc_examples::peers::{Cast, as_peer};
 
-const SHORT: [&str; 3] = ["runtime-killed", "runtime-stopped", "policy-panics"];
+const SHORT: [&str; 4] =
+    ["runtime-killed", "driver-runtime-killed", "driver-runtime-stopped", "policy-panics"];
 
 fn main() -> ExitCode {
     if let Some(code) = as_peer() {

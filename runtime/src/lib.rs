@@ -97,6 +97,7 @@ pub mod report;
 pub mod rt;
 pub mod runtime;
 pub mod safety;
+mod say;
 pub mod senses;
 pub mod spine;
 pub mod stages;

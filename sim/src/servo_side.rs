@@ -12,7 +12,7 @@ use reflexarc_drivers::arm::config::Axis;
 use reflexarc_drivers::arm::simulator::{ServoSimulator, WireFaults};
 use reflexarc_drivers::arm::{
     ArmConfig, ArmDriver, ArmError, ArmGripperConfig, ArmJointConfig, ArmState, ArmStats, Calibration,
-    CalibrationError, Command, HoldCause,
+    CalibrationError, Command, HoldCause, Malformed,
 };
 use reflexarc_drivers::link::{Link, LinkError, Publisher, Subscription};
 use reflexarc_drivers::msg::{JointState, JointTrajectory};
@@ -58,7 +58,7 @@ pub struct ServoSide {
     axes: Vec<Axis>,
     command: Subscription<JointTrajectory>,
     joint_states: Publisher<JointState>,
-    newest: Option<Result<Command, ()>>,
+    newest: Option<Result<Command, Malformed>>,
     goals: [f64; 8],
     velocity: [f64; 8],
     force_n: f64,
@@ -138,13 +138,13 @@ impl ServoSide {
     pub fn cycle(&mut self, world: &World, now_ns: u64, mute: bool) -> Result<(), LinkError> {
         place(&self.servos, &self.axes, world);
         if let Some(sample) = self.command.latest_unread() {
-            let command = self.driver.command(&sample.value).ok_or(());
+            let command = self.driver.command(&sample.value);
             if command.is_err() {
                 self.driver.count_malformed();
             }
             self.newest = Some(command);
         }
-        self.driver.cycle(now_ns, self.newest.as_ref().map(|newest| newest.as_ref().map_err(|()| ())));
+        self.driver.cycle(now_ns, self.newest.as_ref().map(|newest| newest.as_ref().map_err(|none| *none)));
         let dt_s = (now_ns.saturating_sub(self.now_ns) as f64 * 1e-9).max(1e-3);
         self.now_ns = now_ns;
         let share = dt_s / (FEED_FORWARD_S + dt_s);

@@ -8,10 +8,10 @@ use reflexarc_drivers::msg::{
 };
 
 fn check<M: Message>(bytes: &[u8]) {
-    if let Ok(message) = M::from_cdr(bytes) {
-        let written = message.to_cdr();
+    if let Ok(message) = M::decode(bytes) {
+        let written = message.encode();
         // Compared as bytes: NaN is not equal to itself.
-        let again = M::from_cdr(&written).expect("what was written can be read").to_cdr();
+        let again = M::decode(&written).expect("what was written can be read").encode();
         assert_eq!(written, again);
     }
 }

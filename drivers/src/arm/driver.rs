@@ -180,6 +180,10 @@ pub struct Command {
     pub effort: Vec<f64>,
 }
 
+/// A message that is no command for this arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
 /// What is believed of one servo.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
@@ -305,25 +309,30 @@ impl ArmDriver {
         self.readings.iter().map(|reading| (reading.telemetry, reading.time_ns))
     }
 
-    /// A message as a command; `None` if it is none for this arm: it must name every axis once, and have a finite
-    /// position for each in its first point.
-    #[must_use]
-    pub fn command(&self, message: &JointTrajectory) -> Option<Command> {
-        let point = message.points.first()?;
+    /// A message as a command: it must name every axis once, and have a finite position for each in its first point.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is none for this arm.
+    pub fn command(&self, message: &JointTrajectory) -> Result<Command, Malformed> {
+        let point = message.points.first().ok_or(Malformed)?;
         let count = self.axes.len();
         let given = |values: &[f64]| values.is_empty() || values.len() == count;
         if message.joint_names.len() != count || point.positions.len() != count || !given(&point.effort) {
-            return None;
+            return Err(Malformed);
         }
         let mut values = Vec::with_capacity(count);
         let mut effort = Vec::with_capacity(count);
         for axis in &self.axes {
-            let at = message.joint_names.iter().position(|name| *name == axis.name)?;
+            let at = message.joint_names.iter().position(|name| *name == axis.name).ok_or(Malformed)?;
             values.push(point.positions[at]);
             effort.push(point.effort.get(at).copied().unwrap_or(0.0));
         }
         let finite = values.iter().chain(&effort).all(|value| value.is_finite());
-        finite.then_some(Command { stamp_ns: message.header.stamp_ns(), values, effort })
+        if finite {
+            Ok(Command { stamp_ns: message.header.stamp_ns(), values, effort })
+        } else {
+            Err(Malformed)
+        }
     }
 
     /// Counts a message that was no command; once for each.
@@ -331,9 +340,9 @@ impl ArmDriver {
         self.stats.refused_malformed += 1;
     }
 
-    /// One cycle at `now_ns`: reads, judges, writes. `command` is the newest one, however old; an `Err` stands for
-    /// a newest message that is no command. Takes at most one reply timeout for each servo and one more.
-    pub fn cycle(&mut self, now_ns: u64, command: Option<Result<&Command, ()>>) {
+    /// One cycle at `now_ns`: reads, judges, writes. `command` is the newest one, however old, or that the
+    /// newest message is none. Takes at most one reply timeout for each servo and one more.
+    pub fn cycle(&mut self, now_ns: u64, command: Option<Result<&Command, Malformed>>) {
         self.stats.cycles += 1;
         let period_s = 1.0 / f64::from(self.config.rate_hz);
         let since_s = now_ns.saturating_sub(self.cycle_ns) as f64 * 1e-9;
@@ -466,9 +475,9 @@ impl ArmDriver {
     fn judge<'a>(
         &mut self,
         now_ns: u64,
-        command: Option<Result<&'a Command, ()>>,
+        command: Option<Result<&'a Command, Malformed>>,
     ) -> Result<&'a Command, HoldCause> {
-        let command = command.ok_or(HoldCause::NoCommand)?.map_err(|()| HoldCause::Malformed)?;
+        let command = command.ok_or(HoldCause::NoCommand)?.map_err(|Malformed| HoldCause::Malformed)?;
         let age_ns = now_ns.saturating_sub(command.stamp_ns);
         if age_ns > self.config.command_max_age_ms * 1_000_000
             || command.stamp_ns.saturating_sub(now_ns) > FUTURE_NS

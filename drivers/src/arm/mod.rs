@@ -26,6 +26,6 @@ pub mod simulator;
 
 pub use calibration::{Calibration, CalibrationError, JointCalibration};
 pub use config::{ArmConfig, ArmConfigError, ArmGripperConfig, ArmJointConfig};
-pub use driver::{ArmDriver, ArmError, ArmState, ArmStats, Command, HoldCause, StopCause};
+pub use driver::{ArmDriver, ArmError, ArmState, ArmStats, Command, HoldCause, Malformed, StopCause};
 pub use node::ArmNode;
 pub use servo::ServoKind;

@@ -10,7 +10,7 @@ use serialport::SerialPort;
 use super::bus::ServoBus;
 use super::calibration::Calibration;
 use super::config::{ArmConfig, ArmConfigError};
-use super::driver::{ArmDriver, ArmError, ArmState, ArmStats, Command, StopCause};
+use super::driver::{ArmDriver, ArmError, ArmState, ArmStats, Command, Malformed, StopCause};
 use super::servo::ServoKind;
 use super::simulator::{PtyBus, ServoSimulator, WireFaults};
 use crate::clock::Clock;
@@ -243,7 +243,7 @@ struct Work {
     joint_states: Publisher<JointState>,
     calibrated: Publisher<BoolMsg>,
     /// The newest message as a command, if it is one.
-    newest: Option<Result<Command, ()>>,
+    newest: Option<Result<Command, Malformed>>,
     published_ns: u64,
     stats: ArmNodeStats,
     shown: Arc<Mutex<(ArmState, ArmNodeStats)>>,
@@ -280,7 +280,7 @@ impl Work {
 
     fn cycle(&mut self, now_ns: u64, ending: bool) {
         if let Some(sample) = self.command.latest_unread() {
-            let command = self.driver.command(&sample.value).ok_or(());
+            let command = self.driver.command(&sample.value);
             if command.is_err() {
                 self.driver.count_malformed();
             }
@@ -295,8 +295,11 @@ impl Work {
                 self.driver.reset(now_ns);
             }
         }
-        let command =
-            if ending { None } else { self.newest.as_ref().map(|newest| newest.as_ref().map_err(|()| ())) };
+        let command = if ending {
+            None
+        } else {
+            self.newest.as_ref().map(|newest| newest.as_ref().map_err(|none| *none))
+        };
         let before = self.driver.state();
         self.driver.cycle(now_ns, command);
         self.publish(before);

@@ -84,7 +84,11 @@ struct Scene {
 impl Scene {
     /// Starts both and waits until the arm has been moving for a while.
     fn at_work(cast: &Cast, role: &str, arguments: &[&str]) -> Result<Self> {
-        let robot = cast.robot(&["--listen", "tcp/127.0.0.1:0"])?;
+        Self::with_robot(cast, &[], role, arguments)
+    }
+
+    fn with_robot(cast: &Cast, robot: &[&str], role: &str, arguments: &[&str]) -> Result<Self> {
+        let robot = cast.robot(&[&["--listen", "tcp/127.0.0.1:0"], robot].concat())?;
         let runtime = cast.runtime(role, &robot.endpoints, arguments)?;
         let scene = Self { robot, runtime };
         scene.wait_for_work()?;

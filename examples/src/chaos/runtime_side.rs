@@ -20,13 +20,30 @@ pub(super) const CASES: &[Case] = &[
         run: restarted_with_enable,
     },
     Case { name: "runtime-stopped", harm: "SIGSTOP of the runtime for 500 ms", run: stopped },
+    Case {
+        name: "driver-runtime-killed",
+        harm: "`kill -9` of the runtime, the arm's own driver and its servos (`robot --servos`) alive",
+        run: |cast| killed_beside(cast, SERVOS),
+    },
+    Case {
+        name: "driver-runtime-stopped",
+        harm: "SIGSTOP of the runtime for 500 ms, the arm's own driver and its servos alive",
+        run: |cast| stopped_beside(cast, SERVOS),
+    },
     Case { name: "runtime-terminated", harm: "SIGTERM to the runtime", run: terminated },
     Case { name: "panel-killed", harm: "`kill -9` of the operator's panel", run: panel_killed },
     Case { name: "port-taken", harm: "The runtime's port is taken", run: port_taken },
 ];
 
+/// A robot whose joints are servos behind the arm's own driver.
+const SERVOS: &[&str] = &["--servos"];
+
 fn killed(cast: &Cast) -> Result<Verdict> {
-    let mut scene = Scene::at_work(cast, "reflexarc", &[])?;
+    killed_beside(cast, &[])
+}
+
+fn killed_beside(cast: &Cast, robot: &[&str]) -> Result<Verdict> {
+    let mut scene = Scene::with_robot(cast, robot, "reflexarc", &[])?;
     let harm_ns = scene.runtime.signal(Signal::KILL)?;
     let rest = scene.rest_after(harm_ns)?;
     let after = scene.nothing_obeyed_since(harm_ns)?;
@@ -93,7 +110,11 @@ fn restarted_with_enable(cast: &Cast) -> Result<Verdict> {
 }
 
 fn stopped(cast: &Cast) -> Result<Verdict> {
-    let mut scene = Scene::at_work(cast, "reflexarc", &[])?;
+    stopped_beside(cast, &[])
+}
+
+fn stopped_beside(cast: &Cast, robot: &[&str]) -> Result<Verdict> {
+    let mut scene = Scene::with_robot(cast, robot, "reflexarc", &[])?;
     let late_before = scene.state()?.refused_late;
     let harm_ns = scene.runtime.signal(Signal::STOP)?;
     std::thread::sleep(Duration::from_millis(500));

@@ -17,6 +17,7 @@ use reflexarc_drivers::{Clock, Link, Topics};
 use super::{EXIT_OK, stop_on_signal};
 use crate::config::Config;
 use crate::devices::Driver;
+use crate::say;
 
 pub(super) const EXAMPLES: &str = "\
 The configuration's section [drivers] says which device it is; runtime/so101.toml shows one of each kind. \
@@ -81,7 +82,7 @@ impl Node {
             Driver::Arm => {
                 let arm = drivers.arm.as_ref().ok_or_else(missing)?;
                 let (path, calibration) = arm.load_calibration(|name| std::env::var(name).ok())?;
-                eprintln!("arm: calibration {}", path.display());
+                say::err(format_args!("arm: calibration {}", path.display()));
                 Self::Arm(ArmNode::start(arm, &calibration, link, topics)?)
             }
             Driver::Camera(name) => {
@@ -135,7 +136,7 @@ pub(super) fn driver(args: &DriverArgs) -> Result<u8> {
         let ended = stop.load(Ordering::Acquire);
         let status = node.status();
         if status.message != said {
-            eprintln!("{}: {}", status.name, status.message);
+            say::err(format_args!("{}: {}", status.name, status.message));
             said.clone_from(&status.message);
         }
         if ended || look % REPORT_LOOKS == 0 {

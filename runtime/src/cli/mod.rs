@@ -35,6 +35,7 @@ use crate::outcome::Outcome;
 use crate::realtime;
 use crate::recorder::file_sha256;
 use crate::runtime::{Runtime, load_chain};
+use crate::say;
 use crate::senses::Senses;
 
 pub use exit::{
@@ -377,7 +378,6 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-#[expect(clippy::print_stdout, reason = "telling is the purpose of this command")]
 fn run(args: RunArgs) -> Result<u8> {
     let config_file = args.common.config.clone();
     let mut config = args.common.into_config()?;
@@ -402,19 +402,22 @@ fn run(args: RunArgs) -> Result<u8> {
         );
     }
     let loaded = load_policy(model_path(&config)?, &config)?;
-    println!("model   {} on {}", loaded.policy.name(), loaded.device);
+    say::out(format_args!("model   {} on {}", loaded.policy.name(), loaded.device));
 
     let stop = stop_on_signal()?;
     let clock = Clock::system();
     let link = Link::zenoh(zenoh(&config.link), clock.clone())?;
-    println!("link    listens on {:?}, connects to {:?}", link.locators(), config.link.connect);
+    say::out(format_args!("link    listens on {:?}, connects to {:?}", link.locators(), config.link.connect));
     if let Some(address) = config.metrics.address() {
-        println!("metrics http://{address}/metrics");
+        say::out(format_args!("metrics http://{address}/metrics"));
     }
-    println!("told    \"{}\"", config.policy.instruction);
+    say::out(format_args!("told    \"{}\"", config.policy.instruction));
     let _supervisor = match (&config_file, link.locators().first()) {
         (Some(file), Some(endpoint)) if !drivers.is_empty() => {
-            println!("drivers {}", drivers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+            say::out(format_args!(
+                "drivers {}",
+                drivers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            ));
             Some(Supervisor::start(drivers, file, endpoint).context("cannot start the drivers")?)
         }
         _ => None,
@@ -423,23 +426,23 @@ fn run(args: RunArgs) -> Result<u8> {
     let runtime = Runtime::new(config, link, loaded.policy)?;
     let keep_going = args.keep_going;
     let report = realtime::run(runtime, &clock, &stop, |progress| {
-        println!("{}", progress.line());
+        say::out(format_args!("{}", progress.line()));
         let over = limit_s.is_some_and(|limit_s| progress.time_s >= limit_s);
         let ended = progress.outcome != Outcome::Running && !keep_going;
         if over || ended {
             stop.store(true, Ordering::Release);
         }
     })?;
-    print!("{}", report.to_text());
+    say::out(format_args!("{}", report.to_text().trim_end()));
     if let Some(path) = &args.report {
         let json = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
     for problem in &report.problems {
-        eprintln!("reflexarc: {problem}");
+        say::err(format_args!("reflexarc: {problem}"));
     }
     if let Outcome::Infeasible(reason) = report.outcome {
-        println!("not done: {reason}");
+        say::out(format_args!("not done: {reason}"));
     }
     Ok(code_of_run(&report))
 }

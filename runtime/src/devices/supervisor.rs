@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Driver;
+use crate::say;
 
 /// How often the processes are looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -95,12 +96,12 @@ impl Running {
                 if self.begun.elapsed() > RECOVERED {
                     self.wait = BACK_OFF[0];
                 }
-                eprintln!(
+                say::err(format_args!(
                     "reflexarc: the driver of {} ended ({}), starts again in {:.1} s",
                     self.driver,
                     words(status),
                     self.wait.as_secs_f64()
-                );
+                ));
                 self.process = None;
                 self.begun = Instant::now();
             }
