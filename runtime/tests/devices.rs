@@ -1,6 +1,9 @@
 //! Hardware in a configuration, and a runtime that drives it through processes of its own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
 use reflexarc_runtime::Config;
 use reflexarc_runtime::devices::Driver;
 
@@ -31,4 +34,112 @@ fn hardware_that_does_not_fit_is_named() {
         let error = Config::parse(&SO101.replacen(from, to, 1)).unwrap_err().to_string();
         assert!(error.contains(said), "`{error}` does not say `{said}`");
     }
+}
+
+/// A folder of this test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("reflexarc-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A desktop arm with simulated servos and drawn cameras, for the tiny ACT checkpoint of the model's tests, whose
+/// random weights may send the arm anywhere.
+fn simulated_robot(folder: &Path) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let joint = |i: usize| {
+        format!(
+            r#""joint{i}": {{"id": {i}, "drive_mode": 0, "homing_offset": 0, "range_min": 900, "range_max": 3200}},"#
+        )
+    };
+    let calibration = format!(
+        r#"{{{} "gripper": {{"id": 6, "drive_mode": 0, "homing_offset": 0, "range_min": 2000, "range_max": 3500}}}}"#,
+        (1..=5).map(joint).collect::<String>()
+    );
+    std::fs::write(folder.join("arm.json"), calibration).unwrap();
+    let joints: String = (1..=5).map(|i| format!("[[drivers.arm.joints]]\nname = \"joint{i}\"\n")).collect();
+    let camera = |name: &str| {
+        format!(
+            "[drivers.cameras.{name}]\nsource = \"synthetic\"\nwidth_px = 96\nheight_px = 64\nrate_hz = 30\n"
+        )
+    };
+    let text = format!(
+        r#"
+[robot]
+urdf = {urdf:?}
+posture_rad = [0.0, 0.0, 0.0, 0.0, 0.0]
+
+[senses]
+cameras = ["camera1", "camera2"]
+camera_width_px = 96
+camera_height_px = 64
+camera_max_age_ms = 1000
+joints_max_age_ms = 500
+tactile = []
+
+[limits]
+workspace_min_m = [-9.0, -9.0, -9.0]
+workspace_max_m = [9.0, 9.0, 9.0]
+
+[audit]
+table_z_m = -9.0
+
+[safety]
+start_pose_rad = 100.0
+require_calibrated = true
+
+[drivers.arm]
+port = "simulated"
+calibration = {calibration:?}
+reply_timeout_ms = 50
+servo_dead_ms = 2000
+{joints}
+{one}
+{two}
+"#,
+        urdf = here.join("../kinematics/robots/arm5.urdf"),
+        calibration = folder.join("arm.json"),
+        one = camera("camera1"),
+        two = camera("camera2"),
+    );
+    let path = folder.join("robot.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// The whole way round with the drivers as processes: the servos' bytes, joint states, the model, commands, servos.
+#[test]
+fn a_run_starts_its_drivers_and_the_arm_follows() {
+    let folder = Folder::new("devices");
+    let config = simulated_robot(&folder.0);
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vla-model/tests/data/lerobot/act_tiny");
+    let report = folder.0.join("report.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_reflexarc"))
+        .arg("run")
+        .args([Path::new("--config"), &config, Path::new("--model"), &model])
+        .args([Path::new("--report"), &report, Path::new("--black-box"), &folder.0])
+        .args(["--seconds", "6", "--keep-going"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (said, cried) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert!(said.contains("drivers arm, camera camera1, camera camera2"), "{said}\n{cried}");
+    assert!(cried.contains("arm: follows"), "{said}\n{cried}");
+    let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    assert!(report["decisions"].as_u64().unwrap() > 0, "{report}");
+    // The drivers have ended with it: the terminal's path could be taken again at once.
+    assert!(!cried.contains("starts again"), "{cried}");
 }
