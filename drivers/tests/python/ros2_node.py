@@ -36,7 +36,9 @@ def wait_for(what, seconds, condition):
         if value:
             return value
         time.sleep(0.1)
-    sys.exit(f"error: waited {seconds} s in vain until {what}")
+    print(f"error: waited {seconds} s in vain until {what}", file=sys.stderr, flush=True)
+    # The SDK's threads would keep the program alive.
+    os._exit(1)
 
 
 def show_graph(discovery, seconds):
