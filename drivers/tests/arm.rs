@@ -324,7 +324,7 @@ fn live(seconds: u64) {
     let config = ArmConfig {
         port: pty.path().to_owned(),
         reply_timeout_ms: 20,
-        servo_dead_ms: 500,
+        servo_dead_ms: 1500,
         ..ArmConfig::default()
     };
     let (bus, topics) = (Bus::new(), Topics::new(""));
@@ -338,7 +338,7 @@ fn live(seconds: u64) {
     let begun = Instant::now();
     let mut died = None;
     let (mut still_since, mut before) = (begun, vec![0.0; 6]);
-    while begun.elapsed() < Duration::from_secs(seconds + 2) {
+    while begun.elapsed() < Duration::from_secs(seconds + 4) {
         let now = runtime.clock().now_ns();
         let mut message = trajectory(&NAMES, &wave(begun.elapsed().as_secs_f64()));
         message.header = Header::new(now, "base");
@@ -364,7 +364,7 @@ fn live(seconds: u64) {
     assert_eq!(node.state(), ArmState::Stopped { cause: StopCause::Dead, servo: 3 });
     assert_eq!(node.status().level, 2);
     // Machines that test are busy; what is promised on a quiet one is in the printed line.
-    assert!(rest < Duration::from_secs(2), "{rest:?}");
+    assert!(rest < Duration::from_secs(3), "{rest:?}");
 }
 
 #[test]
