@@ -240,6 +240,11 @@ fn letting_go_and_holding_again() {
     assert_eq!(rig.driver.state(), ArmState::Released);
     rig.driver.release(false).unwrap();
     assert_eq!(rig.servos.goal(0), Some(1800), "holds where it is now");
+    // One servo that does not answer keeps nobody from letting go of the others.
+    rig.servos.set_dead(5, true);
+    assert!(rig.driver.release(true).is_err());
+    assert_eq!(rig.driver.state(), ArmState::Released);
+    assert!((0..6).all(|i| rig.servos.goal(i).is_none()));
 }
 
 /// What ten minutes of a bad wire came to.

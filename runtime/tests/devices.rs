@@ -28,6 +28,11 @@ fn hardware_that_does_not_fit_is_named() {
         ("[drivers.cameras.front]", "[drivers.cameras.back]", "drivers.cameras.back"),
         ("rate_hz = 30\n\n", "rate_hz = 0\n\n", "drivers.cameras.front"),
         ("name = \"gripper\"\n", "name = \"jaw\"\n", "robot.gripper_joint, \"gripper\""),
+        (
+            "[safety]\n",
+            "[link.secure]\ncredentials = { users = { file = \"users\" } }\n[safety]\n",
+            "link.secure.credentials",
+        ),
         ("camera_width_px = 320", "camera_width_px = 640", "drivers.cameras.front.width_px"),
     ] {
         assert!(SO101.contains(from), "{from}");

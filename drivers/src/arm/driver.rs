@@ -405,10 +405,14 @@ impl ArmDriver {
             self.stand_here();
             self.write_goals();
         }
-        self.bus.set_torque(!released)?;
         self.brake = None;
-        self.state = if released { ArmState::Released } else { ArmState::Holding(HoldCause::NoCommand) };
-        Ok(())
+        let switched = self.bus.set_torque(!released);
+        // Let go of in part is let go of: nothing is commanded any more. Held in part is not held.
+        self.state = match (released, &switched) {
+            (false, Ok(())) => ArmState::Holding(HoldCause::NoCommand),
+            _ => ArmState::Released,
+        };
+        switched
     }
 
     /// What the joints are, stamped with the oldest reading in it; efforts in N where the gripper's force is known,

@@ -1,7 +1,7 @@
 //! An arm on a link: reads and writes its servos on a thread of its own, at a fixed rate.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -304,7 +304,7 @@ impl Work {
         self.driver.cycle(now_ns, command);
         self.publish(before);
         self.stats.arm = self.driver.stats();
-        *lock(&self.shown) = (self.driver.state(), self.stats);
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (self.driver.state(), self.stats);
     }
 
     fn publish(&mut self, before: ArmState) {
@@ -323,8 +323,4 @@ impl Work {
             self.stats.publish_errors += 1;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

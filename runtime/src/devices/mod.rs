@@ -12,6 +12,7 @@ use std::fmt;
 
 use reflexarc_drivers::arm::ArmConfig;
 use reflexarc_drivers::camera::CameraConfig;
+use reflexarc_drivers::link::Credentials;
 use reflexarc_drivers::tactile::TactileConfig;
 use reflexarc_kinematics::Chain;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,16 @@ impl DriversConfig {
         let said = |key: &str, error: &dyn fmt::Display| {
             fault(format!("drivers.{key}"), "as it is".to_owned(), error.to_string())
         };
+        if let (false, Some(Credentials::Users { .. })) =
+            (self.is_empty(), config.link.secure.as_ref().map(|secure| &secure.credentials))
+        {
+            // Drivers connect with the runtime's own credentials, and a list of users is none.
+            return Err(fault(
+                "link.secure.credentials".to_owned(),
+                "users".to_owned(),
+                "tls, because the drivers of this configuration connect to this runtime".to_owned(),
+            ));
+        }
         if let Some(arm) = &self.arm {
             arm.validate().map_err(|error| said("arm", &error))?;
             let (found, wanted) = (&arm.gripper.name, &config.robot.gripper_joint);
