@@ -287,7 +287,7 @@ fn the_page_is_served_and_nothing_else() {
     // The last answer may arrive before it is counted.
     let begun = std::time::Instant::now();
     let counted = || server.pinboard().part().figures[1].value == figure::Value::Count(6);
-    while !counted() && begun.elapsed() < std::time::Duration::from_secs(5) {
+    while !counted() && begun.elapsed() < Duration::from_secs(5) {
         std::thread::yield_now();
     }
     assert!(counted(), "{:?}", server.pinboard().part().figures[1].value);
