@@ -285,7 +285,8 @@ pub(crate) use with_step_count;
 
 /// The angles z-x-z of a rotation, rad: `R = Rz(first) Rx(tilt) Rz(second)`, the tilt in `0..=π`.
 fn turn_tilt_turn(r: &Matrix3<f64>) -> (f64, f64, f64) {
-    let sine = r[(0, 2)].hypot(r[(1, 2)]);
+    // Not `hypot`, which C libraries round differently from processor to processor.
+    let sine = (r[(0, 2)] * r[(0, 2)] + r[(1, 2)] * r[(1, 2)]).sqrt();
     let tilt_rad = sine.atan2(r[(2, 2)]);
     // Without a tilt the two turns are one.
     let first_rad = if tilt_rad > NO_TILT && sine > 0.0 { r[(0, 2)].atan2(-r[(1, 2)]) } else { 0.0 };

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config_fault::{explain, keys_of, line_of};
 use crate::devices::DriversConfig;
+pub use crate::units::UnitsChoice;
 
 /// Most joints a configuration may list (the kinematics crate's bound).
 pub const MAX_DOF: usize = reflexarc_kinematics::MAX_DOF;
@@ -380,6 +381,8 @@ pub struct PolicyConfig {
     /// Numbers in which a checkpoint's large layers compute: `f32`, `bf16`, `int8` or `int4`. The goal
     /// model's file says its own.
     pub precision: Precision,
+    /// Units that a checkpoint was trained in: `auto`, `radians`, `degrees` or `percent`. The goal model has none.
+    pub units: UnitsChoice,
 }
 
 /// What is recorded.
@@ -620,6 +623,7 @@ impl Default for PolicyConfig {
             instruction: "pick up the red mug".into(),
             device: DeviceChoice::Auto,
             precision: Precision::F32,
+            units: UnitsChoice::Auto,
         }
     }
 }

@@ -102,6 +102,7 @@ pub mod senses;
 pub mod spine;
 pub mod stages;
 pub mod touch;
+pub mod units;
 pub mod watch;
 
 pub use config::{Config, ConfigError};

@@ -11,6 +11,7 @@ use reflexarc_vla_model::policy::Policy;
 use reflexarc_vla_model::smolvla::{self, SmolVla, SmolVlaOptions};
 
 use crate::config::Config;
+use crate::units::{UnitsFault, units_of};
 
 /// A policy ready to decide.
 pub struct LoadedPolicy {
@@ -18,6 +19,8 @@ pub struct LoadedPolicy {
     pub policy: Box<dyn Policy>,
     /// The device that it runs on, and why that one, in one line.
     pub device: String,
+    /// Of a checkpoint: the units that it was trained in and how they are known, in one line.
+    pub units: Option<String>,
 }
 
 /// What is wrong with a model, or with the device for it.
@@ -29,6 +32,9 @@ pub enum LoadFault {
     /// A LeRobot checkpoint, by itself or beside this robot.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A checkpoint in units that are not known.
+    #[error(transparent)]
+    Units(#[from] UnitsFault),
     /// No device.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -49,7 +55,7 @@ pub struct LoadError {
 ///
 /// # Errors
 /// [`LoadError`] for a file that is missing, truncated, of another shape or vocabulary, for a checkpoint
-/// whose cameras or joints are not the robot's, and for a device that is not there.
+/// whose cameras or joints are not the robot's or whose units are not known, and for a device that is not there.
 pub fn load_policy(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadError> {
     let loaded = if path.is_dir() { load_checkpoint(path, config) } else { load_goal(path, config) };
     loaded.map_err(|source| LoadError { path: path.into(), source: Box::new(source) })
@@ -58,7 +64,7 @@ pub fn load_policy(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadErr
 fn load_goal(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadFault> {
     let policy = GoalPolicy::load(path, config.policy.device)?;
     let device = format!("{} ({})", policy.device().description, policy.device().reason);
-    Ok(LoadedPolicy { policy: Box::new(policy), device })
+    Ok(LoadedPolicy { policy: Box::new(policy), device, units: None })
 }
 
 fn load_checkpoint(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadFault> {
@@ -69,6 +75,7 @@ fn load_checkpoint(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadFau
         state_len: values,
         action_len: values,
     })?;
+    let (units, told) = units_of(&checkpoint.statistics, config)?;
     let chosen = device::choose(config.policy.device)?;
     let backend = Backend::from(&chosen);
     let precision = config.policy.precision;
@@ -77,17 +84,17 @@ fn load_checkpoint(path: &Path, config: &Config) -> Result<LoadedPolicy, LoadFau
     let policy: Box<dyn Policy> = match checkpoint.config {
         PolicyConfig::SmolVla(_) => {
             let precision = smolvla::Precisions::of(precision);
-            let options = SmolVlaOptions { precision, period_ns, ..SmolVlaOptions::default() };
+            let options = SmolVlaOptions { precision, period_ns, units, ..SmolVlaOptions::default() };
             Box::new(SmolVla::load(path, &backend, options)?)
         }
         PolicyConfig::Act(_) => {
             let precision = act::Precisions::of(precision);
-            let options = ActOptions { precision, period_ns, ..ActOptions::default() };
+            let options = ActOptions { precision, period_ns, units, ..ActOptions::default() };
             Box::new(Act::load(path, &backend, options)?)
         }
     };
     let device = format!("{} ({})", backend.description(), chosen.reason);
-    Ok(LoadedPolicy { policy, device })
+    Ok(LoadedPolicy { policy, device, units: Some(told) })
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl TouchReflex {
             return false;
         }
         let [across_n, along_n] = [now.shear_n[0] - last.shear_n[0], now.shear_n[1] - last.shear_n[1]];
-        across_n.hypot(along_n) > self.shear_share * last.normal_n
+        (across_n * across_n + along_n * along_n).sqrt() > self.shear_share * last.normal_n
             || now.normal_n < (1.0 - self.drop_share) * last.normal_n
     }
 

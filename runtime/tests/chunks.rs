@@ -9,7 +9,7 @@ use common::{HZ, Rig, Say, reach, tick_ns};
 use reflexarc_drivers::msg::BoolMsg;
 use reflexarc_drivers::{Bus, Clock, Link, Topics};
 use reflexarc_kinematics::ARM7_HOME_RAD;
-use reflexarc_runtime::config::DeviceChoice;
+use reflexarc_runtime::config::{DeviceChoice, UnitsChoice};
 use reflexarc_runtime::load::load_policy;
 use reflexarc_runtime::{Config, HoldReason, Mode, Outcome, Rule, Runtime, StopCause, WaitReason};
 use sha2::{Digest, Sha256};
@@ -277,6 +277,8 @@ fn a_checkpoint_of_act_loads_for_its_robot_and_runs() {
     config.senses.cameras = vec!["camera1".into(), "camera2".into()];
     (config.senses.camera_width_px, config.senses.camera_height_px) = (96, 64);
     config.policy.device = DeviceChoice::Cpu;
+    // Its random statistics open the gripper by 1.4 m, which `auto` does not believe.
+    config.policy.units = UnitsChoice::Radians;
     config.validate().unwrap();
     let folder = crates.join("vla-model/tests/data/lerobot/act_tiny");
     let loaded = load_policy(&folder, &config).unwrap();

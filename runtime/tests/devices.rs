@@ -103,6 +103,9 @@ table_z_m = -9.0
 start_pose_rad = 100.0
 require_calibrated = true
 
+[policy]
+units = "radians"
+
 [drivers.arm]
 port = "simulated"
 calibration = {calibration:?}

@@ -131,7 +131,8 @@ pub fn advise(world: &World, target: usize) -> Option<Advice> {
         return Some(open(Step::Retreat, tool, yaw_now));
     }
     let above_z = gz.max(0.045) + 0.10;
-    let miss_m = (tool[0] - gx).hypot(tool[1] - gy);
+    let (x_m, y_m) = (tool[0] - gx, tool[1] - gy);
+    let miss_m = (x_m * x_m + y_m * y_m).sqrt();
     let turn_rad = fold_yaw(yaw_now - yaw).abs();
     let low = tool[2] < above_z - 0.035;
     let closing = width < OPEN_M - 0.008;

@@ -9,7 +9,7 @@ pub struct ActionChunk {
     pub observation_ns: u64,
     /// Time between two actions, ns: the rate of the data that the policy was trained on.
     pub period_ns: u64,
-    /// Values of one action: the arm's joints, then the gripper, in the units of the training data.
+    /// Values of one action: the arm's joints, rad, then the gripper, m.
     pub width: usize,
     /// `count × width` values, action after action.
     #[serde(with = "crate::exact")]

@@ -57,5 +57,6 @@ mod probe;
 pub mod smolvla;
 pub mod token;
 pub mod trace;
+pub mod units;
 pub mod weights;
 mod words;

@@ -11,6 +11,7 @@ use reflexarc_vla_model::observation::{Camera, Observation, ToolPose};
 use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
 use reflexarc_vla_model::smolvla::{Precisions, SmolVla, SmolVlaOptions, Stage, noise, verify};
 use reflexarc_vla_model::trace::Comparison;
+use reflexarc_vla_model::units::{Unit, Units};
 
 /// Of the largest value of a tensor. Wrong epsilons and wrong activations pass looser ones.
 const TOLERANCE: f64 = 2e-5;
@@ -226,6 +227,39 @@ fn the_chunk_before_is_continued() {
     let off = Some(RtcConfig { enabled: false, ..Default::default() });
     let mut model = folder.load(SmolVlaOptions { rtc: off, ..Default::default() });
     assert_eq!(model.predict(&observation(7), &ahead).unwrap(), free);
+}
+
+#[test]
+fn units_are_those_of_the_training_data_inside_and_the_robots_outside() {
+    let folder = Folder::new("smolvla_tiny");
+    let unit = |at: usize| Unit {
+        gain: [2.0, -1.5, 0.7, 3.0, -0.4, 12.0][at],
+        offset: [0.0, 0.3, -0.2, 0.1, 0.0, 0.0][at],
+        low: f64::NEG_INFINITY,
+        high: if at == 5 { 0.4 } else { f64::INFINITY },
+    };
+    let units = Units::new((0..6).map(unit).collect()).unwrap();
+    let ahead = Ahead { actions: noise(3, 3, 8 * 6), delay: 3 };
+    let found = folder
+        .load(SmolVlaOptions { units: units.clone(), ..Default::default() })
+        .predict(&observation(7), &ahead)
+        .unwrap();
+
+    let mut seen = observation(7);
+    let mut state = [&seen.joints_rad[..], &[seen.gripper_width_m]].concat();
+    units.to_policy(&mut state);
+    seen.gripper_width_m = state.pop().unwrap();
+    seen.joints_rad = state;
+    let mut recorded = ahead;
+    recorded.actions.chunks_exact_mut(6).for_each(|action| units.to_policy(action));
+    let mut wanted = folder.load(SmolVlaOptions::default()).predict(&seen, &recorded).unwrap();
+    wanted.actions.chunks_exact_mut(6).for_each(|action| units.from_policy(action));
+    assert_eq!(found, wanted);
+
+    let five = Units::new((0..5).map(unit).collect()).unwrap();
+    let error =
+        SmolVla::load(&folder.0, &Backend::cpu(1), SmolVlaOptions { units: five, ..Default::default() });
+    assert!(error.unwrap_err().to_string().contains("units"));
 }
 
 #[test]

@@ -189,6 +189,23 @@ impl JointCalibration {
         f64::from(self.range_max - self.range_min)
     }
 
+    /// How far -100..100 moves when LeRobot's degrees grow by one.
+    pub(super) fn percent_per_degree(self) -> f64 {
+        LAST_STEP / 360.0 * 200.0 / self.span() * if self.drive_mode == 1 { -1.0 } else { 1.0 }
+    }
+
+    /// Whether a value lies on a step of the servo, as every position that LeRobot reads does: to 1/200 of a step,
+    /// which is coarser than f32. Degrees count from the middle, which may lie between two steps.
+    #[must_use]
+    pub fn on_a_step(self, scale: Scale, value: f64) -> bool {
+        let steps = match scale {
+            Scale::Degrees => value * LAST_STEP / 360.0 * 2.0,
+            Scale::RangeM100To100 => (value + 100.0) / 200.0 * self.span(),
+            Scale::Range0To100 => value / 100.0 * self.span(),
+        };
+        (steps - steps.round()).abs() <= 0.005
+    }
+
     /// What LeRobot makes of a position, steps.
     #[must_use]
     pub fn normalise(self, scale: Scale, steps: i32) -> f64 {

@@ -320,9 +320,66 @@ impl Axis {
         Some(steps.round().clamp(f64::from(low), f64::from(high)) as i32)
     }
 
+    /// How LeRobot's value follows from this axis' own (rad or m): `gain · value + offset`, as (gain, offset). Joints
+    /// in degrees or in -100..100 of their calibrated range, as `in_degrees` says; the gripper in 0..100 always.
+    #[must_use]
+    pub fn lerobot(&self, in_degrees: bool) -> (f64, f64) {
+        match self.kind {
+            AxisKind::Angle { reversed, middle_rad } => {
+                let per_degree = if in_degrees { 1.0 } else { self.figures.percent_per_degree() };
+                let sign = if reversed { -1.0 } else { 1.0 };
+                let gain = sign * per_degree * 1f64.to_degrees();
+                (gain, -gain * middle_rad)
+            }
+            AxisKind::Width { max_width_m, .. } => (100.0 / max_width_m, 0.0),
+        }
+    }
+
     /// Values of one step, rad or m.
     #[must_use]
     pub fn value_per_step(&self) -> f64 {
         self.value(self.figures.range_min + 1) - self.value(self.figures.range_min)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn figures() -> impl Strategy<Value = JointCalibration> {
+        (0..=1_u8, 0..2000_i32, 100..2000_i32).prop_map(|(drive_mode, range_min, span)| JointCalibration {
+            id: 1,
+            drive_mode,
+            homing_offset: 0,
+            range_min,
+            range_max: range_min + span,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn lerobots_values_follow_from_ours(
+            figures in figures(),
+            share in 0.0..=1.0_f64,
+            reversed: bool,
+            middle_rad in -2.0..2.0_f64,
+        ) {
+            let steps = figures.range_min + (share * f64::from(figures.range_max - figures.range_min)) as i32;
+            let joint = AxisKind::Angle { reversed, middle_rad };
+            let gripper = AxisKind::Width { max_width_m: 0.07, full_force_n: 0.0 };
+            for (kind, in_degrees, scale) in [
+                (joint, true, Scale::Degrees),
+                (joint, false, Scale::RangeM100To100),
+                (gripper, true, Scale::Range0To100),
+                (gripper, false, Scale::Range0To100),
+            ] {
+                let axis = Axis { name: "axis".into(), figures, kind, max_speed: 1.0 };
+                let (gain, offset) = axis.lerobot(in_degrees);
+                let (found, wanted) = (gain * axis.value(steps) + offset, figures.normalise(scale, steps));
+                prop_assert!((found - wanted).abs() < 1e-9, "{scale:?}: {found}, expected {wanted}");
+            }
+        }
     }
 }

@@ -377,7 +377,8 @@ impl Tracker {
 /// cannot (Sugihara 2011 scales the damping of a search by its residual in the same spirit). With spare joints
 /// the damping is also what keeps their motion quiet, and acts in full.
 fn calm(step: &TrackStep) -> f64 {
-    let residual_m = step.position_error_m.hypot(ROTATION_WEIGHT.sqrt() * step.rotation_error_rad);
+    let (position_m, rotation_rad) = (step.position_error_m, step.rotation_error_rad);
+    let residual_m = (position_m * position_m + ROTATION_WEIGHT * rotation_rad * rotation_rad).sqrt();
     residual_m / (residual_m + CALM_ERROR_M)
 }
 

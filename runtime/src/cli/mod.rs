@@ -307,6 +307,9 @@ fn check(common: Common) -> Result<u8> {
         println!("model hash   {hash}");
     }
     println!("device       {}", loaded.device);
+    if let Some(units) = &loaded.units {
+        println!("units        {units}");
+    }
     // On a bus of its own: nothing is sent anywhere.
     let link = Link::in_process(&reflexarc_drivers::Bus::new(), Clock::system());
     let mut runtime = Runtime::new(config, link, loaded.policy)?;
@@ -403,6 +406,9 @@ fn run(args: RunArgs) -> Result<u8> {
     }
     let loaded = load_policy(model_path(&config)?, &config)?;
     say::out(format_args!("model   {} on {}", loaded.policy.name(), loaded.device));
+    if let Some(units) = &loaded.units {
+        say::out(format_args!("units   {units}"));
+    }
 
     let stop = stop_on_signal()?;
     let clock = Clock::system();

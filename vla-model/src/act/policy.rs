@@ -1,4 +1,4 @@
-//! From an observation to a chunk in the units of the training data.
+//! From an observation to a chunk.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +12,7 @@ use crate::chunk::{ActionChunk, Ahead};
 use crate::compute::Backend;
 use crate::observation::{Camera, Observation};
 use crate::policy::{Output, Policy, PolicyError};
+use crate::units::Units;
 
 /// How a checkpoint is run.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub struct ActOptions {
     pub period_ns: u64,
     /// The observation's camera for a camera of the checkpoint, where they have different names.
     pub cameras: BTreeMap<String, String>,
+    /// Units of the training data's states and actions; rad and m by default.
+    pub units: Units,
 }
 
 impl Default for ActOptions {
@@ -34,6 +37,7 @@ impl Default for ActOptions {
             temporal_ensemble_coeff: None,
             period_ns: 1_000_000_000 / 30,
             cameras: BTreeMap::new(),
+            units: Units::default(),
         }
     }
 }
@@ -50,6 +54,7 @@ pub struct Act {
     state_len: usize,
     action_len: usize,
     period_ns: u64,
+    units: Units,
     ensembling: Option<Ensembling>,
 }
 
@@ -89,6 +94,7 @@ impl Act {
         checkpoint.tensors.release();
 
         let common = &config.common;
+        checkpoint.check_units(&options.units)?;
         let mut cameras = common.cameras.clone();
         for camera in &mut cameras {
             if let Some(name) = options.cameras.get(&camera.name) {
@@ -110,6 +116,7 @@ impl Act {
             state_len: common.state_len,
             action_len: common.action_len,
             period_ns: options.period_ns.max(1),
+            units: options.units,
             ensembling: coefficient.map(|coefficient| Ensembling {
                 ensemble: Ensemble::new(coefficient, common.chunk_size, common.action_len),
                 grid: None,
@@ -176,6 +183,7 @@ impl Act {
         if let Some(ensembling) = &mut self.ensembling {
             actions = ensembling.update(observation.time_ns, self.period_ns, &actions);
         }
+        actions.chunks_exact_mut(self.action_len).for_each(|action| self.units.from_policy(action));
         Ok(ActionChunk {
             observation_ns: observation.time_ns,
             period_ns: self.period_ns,
@@ -214,6 +222,7 @@ impl Act {
         observation.check_body(joints)?;
         let mut state = observation.joints_rad.clone();
         state.push(observation.gripper_width_m);
+        self.units.to_policy(&mut state);
         if let Some(moments) = &self.statistics.state {
             moments.normalise(&mut state, self.statistics.epsilon);
         }

@@ -42,7 +42,7 @@ pub use header::Dtype;
 pub use quantise::{Quantisation, QuantiseOptions, Quantised, Scheme, quantise};
 pub use robot::RobotSenses;
 pub use smolvla::{Backbone, PrefixSchedule, RtcConfig, SmolVlaConfig};
-pub use statistics::{Moments, Normaliser};
+pub use statistics::{Extent, Moments, Normaliser};
 pub use tensors::{Storage, TensorInfo, Tensors};
 pub use tokeniser::Tokeniser;
 

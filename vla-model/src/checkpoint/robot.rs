@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Checkpoint;
 use super::error::CheckpointError;
+use crate::units::Units;
 
 /// What a robot offers to a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,5 +75,20 @@ impl Checkpoint {
             return Ok(());
         }
         Err(CheckpointError::Robot(Box::new(Mismatch { checkpoint, robot: robot.clone() })))
+    }
+
+    /// Checks that there is a unit for each value of a state and of an action.
+    pub(crate) fn check_units(&self, units: &Units) -> Result<(), CheckpointError> {
+        let common = self.config.common();
+        for (what, len) in [("state", common.state_len), ("action", common.action_len)] {
+            if len > 0 && !units.fit(len) {
+                return Err(CheckpointError::Size {
+                    what: format!("the number of units of the option `units` for a {what}"),
+                    expected: format!("{len}, one for each value"),
+                    actual: "another".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }

@@ -19,6 +19,15 @@ pub struct Moments {
     pub std: Vec<f32>,
 }
 
+/// Least and largest value of one feature in the training data, in its units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extent {
+    /// Least values.
+    pub min: Vec<f32>,
+    /// Largest values, none below its least one.
+    pub max: Vec<f32>,
+}
+
 /// How observations are scaled for the network: `(x - mean) / (std + epsilon)`; and its actions back:
 /// `y * std + mean`. `None` is "unscaled by the configuration", never "not found".
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +40,11 @@ pub struct Normaliser {
     pub cameras: Vec<Option<Moments>>,
     /// What is added to a standard deviation before dividing.
     pub epsilon: f32,
+    /// Between which values the training data's states lie; `None`: the checkpoint does not tell. Nothing is
+    /// scaled by it.
+    pub state_extent: Option<Extent>,
+    /// The same of its actions.
+    pub action_extent: Option<Extent>,
 }
 
 impl Moments {
@@ -115,6 +129,25 @@ impl Source<'_> {
         Ok(Some(moments))
     }
 
+    /// The extent of a feature, `None` when the file has none.
+    fn extent(&self, feature: &str, len: usize) -> Result<Option<Extent>, CheckpointError> {
+        let [min, max] = ["min", "max"].map(|statistic| self.naming.name(feature, statistic));
+        if !self.tensors.contains(&min) || !self.tensors.contains(&max) {
+            return Ok(None);
+        }
+        let extent = Extent { min: self.tensors.vector(&min, len)?, max: self.tensors.vector(&max, len)? };
+        match extent.min.iter().zip(&extent.max).position(|(min, max)| min > max) {
+            Some(index) => Err(CheckpointError::Statistics {
+                feature: feature.to_owned(),
+                reason: format!(
+                    "the least of value {index} is {}, above its largest, {}",
+                    extent.min[index], extent.max[index]
+                ),
+            }),
+            None => Ok(Some(extent)),
+        }
+    }
+
     fn missing(&self, feature: &str) -> CheckpointError {
         let found = self
             .tensors
@@ -154,7 +187,14 @@ impl Source<'_> {
 impl Normaliser {
     /// Nothing is scaled, as the configuration says.
     pub(super) fn identity(common: &CommonConfig) -> Self {
-        Self { state: None, action: None, cameras: vec![None; common.cameras.len()], epsilon: 0.0 }
+        Self {
+            state: None,
+            action: None,
+            cameras: vec![None; common.cameras.len()],
+            epsilon: 0.0,
+            state_extent: None,
+            action_extent: None,
+        }
     }
 
     /// Reads what the configuration asks for: of observations from `before`, of actions from `after`.
@@ -200,7 +240,9 @@ impl Normaliser {
                 });
             }
         }
-        Ok(Self { state, action, cameras, epsilon })
+        let state_extent = if common.state_len > 0 { before.extent(STATE, common.state_len)? } else { None };
+        let action_extent = after.extent(ACTION, common.action_len)?;
+        Ok(Self { state, action, cameras, epsilon, state_extent, action_extent })
     }
 
     /// Whether the configuration asks for any statistics.

@@ -132,6 +132,7 @@ impl SmolVla {
         options: SmolVlaOptions,
         constants: Constants,
     ) -> Result<Self, CheckpointError> {
+        checkpoint.check_units(&options.units)?;
         let Checkpoint { config, statistics: normaliser, tensors, .. } = checkpoint;
         let PolicyConfig::SmolVla(config) = config else {
             return Err(refused("type", "\"smolvla\"", &format!("{:?}", config.kind())));
@@ -258,6 +259,7 @@ impl SmolVla {
         if let Some(moments) = &self.normaliser.action {
             actions.chunks_exact_mut(width).for_each(|action| moments.restore(action));
         }
+        actions.chunks_exact_mut(width).for_each(|action| self.options.units.from_policy(action));
         Ok(ActionChunk {
             observation_ns: observation.time_ns,
             period_ns: self.options.period_ns,
@@ -279,6 +281,7 @@ impl SmolVla {
             observation.check_body(joints)?;
             state.extend_from_slice(&observation.joints_rad);
             state.push(observation.gripper_width_m);
+            self.options.units.to_policy(&mut state);
         }
         if let Some(moments) = &self.normaliser.state {
             moments.normalise(&mut state, self.normaliser.epsilon);
@@ -308,6 +311,7 @@ impl SmolVla {
             return Err(ObservationError::NotFinite { what: what.into(), index }.into());
         }
         let mut previous = ahead.actions.clone();
+        previous.chunks_exact_mut(width).for_each(|action| self.options.units.to_policy(action));
         if let Some(moments) = &self.normaliser.action {
             previous.chunks_exact_mut(width).for_each(|action| moments.normalise(action, 0.0));
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::RtcConfig;
 use crate::compute::Precision;
+use crate::units::Units;
 
 /// Choices that the checkpoint leaves open.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,8 @@ pub struct SmolVlaOptions {
     /// are masked out, as LeRobot does for a missing camera. Cameras called `empty_camera_…` always are.
     /// Default: none.
     pub without_cameras: Vec<String>,
+    /// Units of the training data's states and actions. Default: rad and m.
+    pub units: Units,
 }
 
 impl Default for SmolVlaOptions {
@@ -35,6 +38,7 @@ impl Default for SmolVlaOptions {
             rtc: None,
             period_ns: 1_000_000_000 / 30,
             without_cameras: Vec::new(),
+            units: Units::default(),
         }
     }
 }

@@ -7,12 +7,14 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use super::Isa;
 use super::dense::DenseLayer;
 use super::elementwise::for_rows;
 use super::isa::isa_call;
 use super::memory::Memory;
 use super::prepare::{Source, factor_and_scale, largest, quantise, round};
-use super::{Buffer, Cpu, Isa};
+use super::{Buffer, Cpu};
 use crate::compute::{ConvSpec, DenseSpec, Maps};
 
 /// Windows with shorter runs than this are joined before they are looked at, in whole vectors.

@@ -1,9 +1,11 @@
 //! Operations that read and write each value once: as fast as memory, once on all threads.
 #![allow(unsafe_code, reason = "threads write disjoint rows; functions compiled for an instruction set")]
 
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::Isa;
 use super::isa::isa_call;
 use super::memory::Shared;
-use super::{Cpu, Isa, prepare};
+use super::{Cpu, prepare};
 use crate::compute::{Norm, Rope};
 
 /// Least values that are worth handing to another thread.

@@ -2,8 +2,10 @@
 
 use super::super::isa::isa_call;
 #[cfg(target_arch = "x86_64")]
+use super::Isa;
+#[cfg(target_arch = "x86_64")]
 use super::softmax::bf16;
-use super::{Band, Buffer, Cpu, Isa, KEYS, Memory, Plan, QUERIES, head_of};
+use super::{Band, Buffer, Cpu, KEYS, Memory, Plan, QUERIES, head_of};
 use crate::compute::KeysValues;
 use crate::compute::cpu::memory::split;
 

@@ -130,6 +130,13 @@ unsafe fn any_float<const BF16: bool>(
 /// `sums = left · panel` of int8, `quads` times four inputs. `offsets` (-128 times the sum of each
 /// output's weights) takes the rows' offset out where they have one. The processor must have `isa`, and
 /// its tiles be configured.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(
+        unused_variables,
+        reason = "only AVX-512 and AVX-VNNI multiply unsigned rows, which have an offset"
+    )
+)]
 pub(super) fn int8(
     isa: Isa,
     left: Left<'_, i8>,
