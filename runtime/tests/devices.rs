@@ -1,8 +1,9 @@
 //! Hardware in a configuration, and a runtime that drives it through processes of its own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use reflexarc_runtime::Config;
 use reflexarc_runtime::devices::Driver;
@@ -150,4 +151,52 @@ fn a_run_starts_its_drivers_and_the_arm_follows() {
     assert!(report["decisions"].as_u64().unwrap() > 0, "{report}");
     // The drivers have ended with it: the terminal's path could be taken again at once.
     assert!(!cried.contains("starts again"), "{cried}");
+}
+
+/// A run of its own process, killed where the test ends early.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ended = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn an_operator_at_a_terminal_stops_the_robot_and_lets_it_go_again() {
+    let folder = Folder::new("operate");
+    let config = simulated_robot(&folder.0);
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vla-model/tests/data/lerobot/act_tiny");
+    let mut run = Run(Command::new(env!("CARGO_BIN_EXE_reflexarc"))
+        .args(["run", "--keep-going", "--no-black-box", "--listen", "tcp/127.0.0.1:0"])
+        .args([Path::new("--config"), &config, Path::new("--model"), &model])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap());
+    // Read to the end, so that the run never waits for a reader.
+    let lines = BufReader::new(run.0.stdout.take().unwrap()).lines();
+    let (send, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(send.send(line))));
+    let endpoint = heard
+        .iter()
+        .find_map(|line| Some(line.strip_prefix("link    listens on [\"")?.split('"').next()?.to_owned()))
+        .unwrap();
+    let operate = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_reflexarc"))
+            .arg("operate")
+            .args(words)
+            .args(["--connect", &endpoint])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), said + &String::from_utf8_lossy(&output.stderr))
+    };
+    let (stopped, said) = operate(&["stop"]);
+    assert!(stopped && said.contains("controlled_stop"), "{said}");
+    let (told, said) = operate(&["tell", "pick up the blue cube"]);
+    assert!(told && said.contains("stopped: emergency stop"), "{said}");
+    let (reset, said) = operate(&["reset"]);
+    assert!(reset, "{said}");
 }

@@ -6,6 +6,7 @@ mod doctor;
 mod driver;
 mod exit;
 mod inspect;
+mod operate;
 mod quantize;
 mod replay;
 mod setup;
@@ -102,6 +103,9 @@ Example:
     /// Run one device of the configuration on the link: the arm, a camera, a tactile pad.
     #[command(after_help = driver::EXAMPLES)]
     Driver(driver::DriverArgs),
+    /// Enable, stop, reset or instruct a running robot, and hear what it answers.
+    #[command(after_help = operate::EXAMPLES)]
+    Operate(operate::OperateArgs),
     /// Describe a LeRobot checkpoint: cameras, sizes, arithmetic, memory, problems.
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
@@ -249,6 +253,7 @@ impl Cli {
             Command::Devices(args) => devices::devices(&args),
             Command::Setup(args) => setup::setup(&args),
             Command::Driver(args) => driver::driver(&args),
+            Command::Operate(args) => operate::operate(&args),
             Command::Inspect(args) => inspect::inspect(&args),
             Command::Quantize(args) => quantize::quantize(args),
             Command::Verify(args) => verify::verify(&args),
@@ -463,7 +468,7 @@ mod tests {
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
         for name in [
-            "run", "check", "doctor", "devices", "setup", "driver", "replay", "inspect", "verify",
+            "run", "check", "doctor", "devices", "setup", "driver", "operate", "replay", "inspect", "verify",
             "quantize", "bench",
         ] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();

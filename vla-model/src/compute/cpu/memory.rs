@@ -2,12 +2,11 @@
 #![allow(unsafe_code, reason = "one block of memory seen as numbers of several widths")]
 
 use super::Cpu;
-use super::pages::{self, Pages};
 
 /// A cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Line(pub(super) [u8; 64]);
+struct Line([u8; 64]);
 
 /// Numbers for which every bit pattern is a value.
 ///
@@ -27,20 +26,9 @@ unsafe impl Number for i8 {}
 // SAFETY: plain numbers.
 unsafe impl Number for u8 {}
 
-/// Bytes, zeroed at first, aligned to 64, seen as numbers.
+/// Zeroed bytes, aligned to 64, seen as numbers.
 #[derive(Default)]
-pub(super) struct Memory(Lines);
-
-enum Lines {
-    Common(Vec<Line>),
-    Large(pages::Part),
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Self::Common(Vec::new())
-    }
-}
+pub(super) struct Memory(Vec<Line>);
 
 impl Memory {
     /// Room for `len` values of `T`.
@@ -50,56 +38,26 @@ impl Memory {
         memory
     }
 
-    /// Room for `len` values of `T` that stay, out of `pages` where there are any.
-    pub(super) fn weights<T: Number>(pages: &Pages, len: usize) -> Self {
-        match pages.part((len * size_of::<T>()).div_ceil(64)) {
-            Some(part) => Self(Lines::Large(part)),
-            None => Self::zeros::<T>(len),
-        }
-    }
-
     /// At least `len` values of `T`; what was there stays.
     pub(super) fn grow<T: Number>(&mut self, len: usize) {
         let lines = (len * size_of::<T>()).div_ceil(64);
-        if lines > self.lines().len() {
-            let mut grown = match std::mem::take(&mut self.0) {
-                Lines::Common(lines) => lines,
-                Lines::Large(part) => part.lines().to_vec(),
-            };
-            grown.resize(lines, Line([0; 64]));
-            self.0 = Lines::Common(grown);
-        }
-    }
-
-    fn lines(&self) -> &[Line] {
-        match &self.0 {
-            Lines::Common(lines) => lines,
-            Lines::Large(part) => part.lines(),
-        }
-    }
-
-    fn lines_mut(&mut self) -> &mut [Line] {
-        match &mut self.0 {
-            Lines::Common(lines) => lines,
-            Lines::Large(part) => part.lines_mut(),
+        if lines > self.0.len() {
+            self.0.resize(lines, Line([0; 64]));
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.lines().len() * 64
+        self.0.len() * 64
     }
 
     pub(super) fn as_slice<T: Number>(&self) -> &[T] {
-        let lines = self.lines();
         // SAFETY: the lines are initialised, aligned enough, and any bits are a `T`.
-        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64 / size_of::<T>()) }
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.bytes() / size_of::<T>()) }
     }
 
     pub(super) fn as_mut_slice<T: Number>(&mut self) -> &mut [T] {
-        let lines = self.lines_mut();
-        let len = lines.len() * 64 / size_of::<T>();
         // SAFETY: as above, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.bytes() / size_of::<T>()) }
     }
 }
 

@@ -12,7 +12,6 @@ mod kernels;
 mod lanes;
 mod memory;
 mod pack;
-mod pages;
 mod peak;
 mod pool;
 mod prepare;
@@ -29,7 +28,6 @@ pub(crate) use conv::{ConvLayer, max_pool};
 pub(crate) use dense::DenseLayer;
 pub(crate) use elementwise::{add_repeated, gather, norm, turn};
 pub use isa::Isa;
-use memory::Memory;
 pub(crate) use peak::{Peak, float as float_peak, int8 as int8_peak};
 
 /// The processor: its threads and what it can do.
@@ -38,7 +36,6 @@ pub(crate) struct Cpu {
     threads: usize,
     isa: Isa,
     pool: Arc<pool::Pool>,
-    pages: Arc<pages::Pages>,
 }
 
 impl Cpu {
@@ -49,18 +46,13 @@ impl Cpu {
 
     /// As if the processor had no more than `isa`, which it must have.
     pub(crate) fn with_isa(threads: usize, isa: Isa) -> Self {
-        Self { threads, isa, pool: Arc::new(pool::Pool::new(threads - 1)), pages: Arc::default() }
+        Self { threads, isa, pool: Arc::new(pool::Pool::new(threads - 1)) }
     }
 
     /// Calls `task` for each of `0..tasks`, on all threads, and waits for the last. Tasks are claimed one
     /// by one; which thread runs which is not fixed, so they must not depend on each other.
     pub(crate) fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         self.pool.run(tasks, task);
-    }
-
-    /// Room for `len` weights, zeroed, on large pages where the system gives them.
-    fn weights<T: memory::Number>(&self, len: usize) -> Memory {
-        Memory::weights::<T>(&self.pages, len)
     }
 
     /// Threads in all, the caller's included.

@@ -97,7 +97,7 @@ impl Panels {
 }
 
 fn float(cpu: &Cpu, values: &[f32], inputs: usize, columns: Columns) -> Panels {
-    let mut panels = cpu.weights::<f32>(columns.panels() * inputs * COLUMNS);
+    let mut panels = Memory::zeros::<f32>(columns.panels() * inputs * COLUMNS);
     split(cpu, columns.panels(), panels.as_mut_slice::<f32>(), &mut [(); 0], &|panel, to, _| {
         for (column, row) in columns.rows(panel) {
             for (to, value) in to[column..].iter_mut().step_by(COLUMNS).zip(&values[row * inputs..]) {
@@ -109,7 +109,7 @@ fn float(cpu: &Cpu, values: &[f32], inputs: usize, columns: Columns) -> Panels {
 }
 
 fn bf16(cpu: &Cpu, values: &[f32], inputs: usize, columns: Columns) -> Panels {
-    let mut panels = cpu.weights::<u32>(columns.panels() * inputs * COLUMNS / 2);
+    let mut panels = Memory::zeros::<u32>(columns.panels() * inputs * COLUMNS / 2);
     split(cpu, columns.panels(), panels.as_mut_slice::<u32>(), &mut [(); 0], &|panel, to, _| {
         for (column, row) in columns.rows(panel) {
             let shift = column / 16 * 16;
@@ -123,8 +123,8 @@ fn bf16(cpu: &Cpu, values: &[f32], inputs: usize, columns: Columns) -> Panels {
 
 fn int8(cpu: &Cpu, integers: &[i8], scales: &[f32], inputs: usize, columns: Columns) -> Panels {
     let panels = columns.panels();
-    let mut values = cpu.weights::<i8>(panels * int8_inputs(inputs) * COLUMNS);
-    let mut offsets = cpu.weights::<i32>(panels * COLUMNS);
+    let mut values = Memory::zeros::<i8>(panels * int8_inputs(inputs) * COLUMNS);
+    let mut offsets = Memory::zeros::<i32>(panels * COLUMNS);
     let offset = int8_form(cpu.isa()) == Form::Offset;
     split(cpu, panels, values.as_mut_slice::<i8>(), offsets.as_mut_slice::<i32>(), &|panel, to, offsets| {
         for (column, row) in columns.rows(panel) {
@@ -145,8 +145,8 @@ fn int8(cpu: &Cpu, integers: &[i8], scales: &[f32], inputs: usize, columns: Colu
 fn int4(cpu: &Cpu, packed: &[u8], block_scales: &[f32], inputs: usize, columns: Columns) -> Panels {
     let panels = columns.panels();
     let blocks = inputs / INT4_BLOCK;
-    let mut values = cpu.weights::<u8>(panels * inputs * COLUMNS / 2);
-    let mut scales = cpu.weights::<f32>(panels * blocks * COLUMNS);
+    let mut values = Memory::zeros::<u8>(panels * inputs * COLUMNS / 2);
+    let mut scales = Memory::zeros::<f32>(panels * blocks * COLUMNS);
     split(cpu, panels, values.as_mut_slice::<u8>(), scales.as_mut_slice::<f32>(), &|panel, to, scales| {
         for (column, row) in columns.rows(panel) {
             let shift = column / 16 * 4;
