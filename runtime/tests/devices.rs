@@ -178,7 +178,8 @@ fn an_operator_at_a_terminal_stops_the_robot_and_lets_it_go_again() {
     // Read to the end, so that the run never waits for a reader.
     let lines = BufReader::new(run.0.stdout.take().unwrap()).lines();
     let (send, heard) = std::sync::mpsc::channel();
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(send.send(line))));
+    let reader = move || lines.map_while(Result::ok).for_each(|line| drop(send.send(line)));
+    std::thread::Builder::new().name("reader".into()).spawn(reader).unwrap();
     let endpoint = heard
         .iter()
         .find_map(|line| Some(line.strip_prefix("link    listens on [\"")?.split('"').next()?.to_owned()))

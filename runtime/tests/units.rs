@@ -1,5 +1,5 @@
 //! Checkpoints that were trained in LeRobot's units drive the arm as those in rad and m do.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use reflexarc_vla_model::policy::Output;
 
 const MEAN: [[f64; 6]; 2] = [[0.1, -0.2, 0.3, 0.0, -0.1, 0.04], [0.0, -0.1, 0.2, 0.1, -0.2, 0.045]];
 const STD: [[f64; 6]; 2] = [[0.3, 0.4, 0.5, 0.3, 0.2, 0.01], [0.25, 0.35, 0.45, 0.3, 0.2, 0.008]];
+
+/// A statistic of value `i`, from its axis and its unit: (gain, offset).
+type Statistic<'a> = &'a dyn Fn(usize, &Axis, (f64, f64)) -> f64;
 
 struct Robot {
     folder: PathBuf,
@@ -80,7 +83,7 @@ fn checkpoint(robot: &Robot, name: &str, map: impl Fn(usize, &Axis) -> (f64, f64
     {
         std::fs::copy(from.join(file), to.join(file)).unwrap();
     }
-    let mapped = |of: &dyn Fn(usize, &Axis, (f64, f64)) -> f64| -> Vec<f32> {
+    let mapped = |of: Statistic<'_>| -> Vec<f32> {
         robot.axes.iter().enumerate().map(|(i, axis)| of(i, axis, map(i, axis)) as f32).collect()
     };
     let mut tensors = Vec::new();
