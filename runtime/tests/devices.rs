@@ -201,3 +201,23 @@ fn an_operator_at_a_terminal_stops_the_robot_and_lets_it_go_again() {
     let (reset, said) = operate(&["reset"]);
     assert!(reset, "{said}");
 }
+
+#[test]
+fn a_self_test_closes_the_loop_without_the_robot() {
+    let folder = Folder::new("selftest");
+    let config = simulated_robot(&folder.0);
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vla-model/tests/data/lerobot/act_tiny");
+    let output = Command::new(env!("CARGO_BIN_EXE_reflexarc"))
+        .args(["selftest", "--json", "--seconds", "1"])
+        .args([Path::new("--config"), &config, Path::new("--model"), &model])
+        .output()
+        .unwrap();
+    let cried = String::from_utf8_lossy(&output.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["commands"].as_u64().unwrap() > 0, "{cried}{report}");
+    assert!(report["observation_to_command"]["count"].as_u64().unwrap() > 0, "{cried}{report}");
+    // A busy machine may miss periods, which it says; none of the other faults may be there.
+    for fault in ["commanded nothing", "errors of the model", "refused", "sent"] {
+        assert!(!cried.contains(fault), "{cried}");
+    }
+}

@@ -9,6 +9,7 @@ mod inspect;
 mod operate;
 mod quantize;
 mod replay;
+mod selftest;
 mod setup;
 mod verify;
 
@@ -88,6 +89,9 @@ another vocabulary, a device that is not there.
 Example:
   reflexarc check --config robot.toml --model vla-model/weights/goal.safetensors --device cpu")]
     Check(Common),
+    /// Close the whole loop on this machine's loopback, without a robot, and measure it.
+    #[command(after_help = selftest::EXAMPLES)]
+    Selftest(selftest::SelftestArgs),
     /// Run a recording again, compare bit for bit, and tell why the robot did what it did.
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::ReplayArgs),
@@ -248,6 +252,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run(args),
             Command::Check(common) => check(common),
+            Command::Selftest(args) => selftest::selftest(args),
             Command::Replay(args) => replay::replay(&args),
             Command::Doctor(args) => doctor::doctor(&args),
             Command::Devices(args) => devices::devices(&args),
@@ -468,8 +473,8 @@ mod tests {
     fn the_command_line_is_well_formed_and_teaches() {
         Cli::command().debug_assert();
         for name in [
-            "run", "check", "doctor", "devices", "setup", "driver", "operate", "replay", "inspect", "verify",
-            "quantize", "bench",
+            "run", "check", "selftest", "doctor", "devices", "setup", "driver", "operate", "replay",
+            "inspect", "verify", "quantize", "bench",
         ] {
             let mut command = Cli::command().find_subcommand(name).unwrap().clone();
             let help = command.render_long_help().to_string();
