@@ -198,7 +198,7 @@ fn an_operator_at_a_terminal_stops_the_robot_and_lets_it_go_again() {
     assert!(stopped && said.contains("controlled_stop"), "{said}");
     let (told, said) = operate(&["tell", "pick up the blue cube"]);
     assert!(told && said.contains("stopped: emergency stop"), "{said}");
-    let (reset, said) = operate(&["reset"]);
+    let (reset, said) = operate(&["reset", "--release"]);
     assert!(reset, "{said}");
 }
 

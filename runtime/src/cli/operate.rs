@@ -15,8 +15,8 @@ use crate::say;
 
 pub(super) const EXAMPLES: &str = "\
 Says what a panel or a node of yours would say, and prints what the robot answers (its `diagnostics`, once a second). \
-`enable` is a dead-man's switch: the robot may move while the command runs, and holds as soon as it ends, however it \
-ends. Leaving a stop takes `reset`, and then `enable` anew.
+`enable` is a dead-man's switch: the robot may move while the command runs, and holds when it ends: at once, or after \
+safety.enable_timeout_ms where it was killed. Leaving a stop takes `reset` (after `operate stop` with --release), and then `enable` anew.
 
 This reaches the robot over the link, like everything else here. It is not an emergency stop: wire one in hardware.
 
@@ -58,7 +58,11 @@ enum Act {
     /// Stop the robot; ends when it says that it has.
     Stop,
     /// Leave a stop whose cause is gone; nothing moves before `enable` comes anew.
-    Reset,
+    Reset {
+        /// Take back the `estop` = true of `operate stop` first, and of whoever else has not repeated it.
+        #[arg(long)]
+        release: bool,
+    },
     /// Tell the robot what to do.
     Tell {
         /// The instruction.
@@ -140,8 +144,10 @@ pub(super) fn operate(args: &OperateArgs) -> Result<u8> {
                     break true;
                 }
             }
-            Act::Reset => {
-                estop.put(&flag(false))?;
+            Act::Reset { release } => {
+                if *release {
+                    estop.put(&flag(false))?;
+                }
                 reset.put(&flag(true))?;
                 if robot.stopped == Some(false) {
                     break true;
@@ -167,7 +173,11 @@ pub(super) fn operate(args: &OperateArgs) -> Result<u8> {
     }
     match (&args.act, confirmed) {
         (Act::Stop, false) => bail!("the robot does not say that it has stopped: {}", robot.said),
-        (Act::Reset, false) => bail!("the stop stands: {}", robot.said),
+        (Act::Reset { release }, false) => bail!(
+            "the stop stands: {}{}",
+            robot.said,
+            if *release { "" } else { "; an `estop` that is still true is taken back with --release" }
+        ),
         _ => Ok(if confirmed { EXIT_OK } else { EXIT_PROBLEM }),
     }
 }
