@@ -95,12 +95,12 @@ impl Way {
         };
         for (index, stage) in stages.iter().enumerate().take(MAX_DOF) {
             let (ahead_rad, tilt_rad, turn_rad) = turn_tilt_turn(&stage.before.rotation);
-            let turned = Frame::IDENTITY.turned_about_z(ahead_rad.sin_cos());
-            let tilt = tilt_rad.sin_cos();
+            let turned = Frame::IDENTITY.turned_about_z(libm::sincos(ahead_rad));
+            let tilt = libm::sincos(tilt_rad);
             match index.checked_sub(1) {
                 Some(last) => {
                     way.steps[last].turn_rad += ahead_rad;
-                    way.steps[last].ahead = ahead_rad.sin_cos();
+                    way.steps[last].ahead = libm::sincos(ahead_rad);
                 }
                 None => {
                     way.first =
@@ -285,14 +285,13 @@ pub(crate) use with_step_count;
 
 /// The angles z-x-z of a rotation, rad: `R = Rz(first) Rx(tilt) Rz(second)`, the tilt in `0..=π`.
 fn turn_tilt_turn(r: &Matrix3<f64>) -> (f64, f64, f64) {
-    // Not `hypot`, which C libraries round differently from processor to processor.
     let sine = (r[(0, 2)] * r[(0, 2)] + r[(1, 2)] * r[(1, 2)]).sqrt();
-    let tilt_rad = sine.atan2(r[(2, 2)]);
+    let tilt_rad = libm::atan2(sine, r[(2, 2)]);
     // Without a tilt the two turns are one.
-    let first_rad = if tilt_rad > NO_TILT && sine > 0.0 { r[(0, 2)].atan2(-r[(1, 2)]) } else { 0.0 };
-    let frame = Frame::IDENTITY.turned_about_z(first_rad.sin_cos());
-    let rest = frame.tilted_about_x(tilt_rad.sin_cos()).rotation.transpose() * r;
-    (first_rad, tilt_rad, rest[(1, 0)].atan2(rest[(0, 0)]))
+    let first_rad = if tilt_rad > NO_TILT && sine > 0.0 { libm::atan2(r[(0, 2)], -r[(1, 2)]) } else { 0.0 };
+    let frame = Frame::IDENTITY.turned_about_z(libm::sincos(first_rad));
+    let rest = frame.tilted_about_x(libm::sincos(tilt_rad)).rotation.transpose() * r;
+    (first_rad, tilt_rad, libm::atan2(rest[(1, 0)], rest[(0, 0)]))
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ pub(crate) fn rotation_log(r: &Matrix3<f64>) -> Vector3<f64> {
     let half_skew = Vector3::new(r[(2, 1)] - r[(1, 2)], r[(0, 2)] - r[(2, 0)], r[(1, 0)] - r[(0, 1)]) * 0.5;
     let sin = half_skew.norm();
     let cos = (r.trace() - 1.0) * 0.5;
-    let angle = sin.atan2(cos);
+    let angle = libm::atan2(sin, cos);
     if sin > 1e-6 {
         return half_skew * (angle / sin);
     }

@@ -120,7 +120,7 @@ impl Route {
         let Some(master_kind) = master_kind else {
             let held = match kind {
                 Kind::Prismatic => before.moved(&Vector3::new(0.0, 0.0, offset)),
-                Kind::Revolute | Kind::Continuous => before.turned_about_z(offset.sin_cos()),
+                Kind::Revolute | Kind::Continuous => before.turned_about_z(libm::sincos(offset)),
             };
             return Ok(held.then(&turn.inverse()));
         };

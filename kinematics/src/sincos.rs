@@ -14,7 +14,7 @@ const ENTRIES: usize = 256;
 /// Entries of a quarter turn.
 const QUARTER: usize = ENTRIES / 4;
 const STEP_RAD: f64 = 2.0 * PI / ENTRIES as f64;
-/// Beyond this the reduction loses digits; such angles take the standard library's way.
+/// Beyond this the reduction loses digits; such angles take `libm`'s way.
 const MOST_RAD: f64 = 5e4;
 /// The step in three parts, the first two of 32 bits, so that their products with the number of steps are exact.
 const STEP_HIGH: f64 = 3.141_592_653_468_251_2 / 128.0;
@@ -108,7 +108,7 @@ fn beyond4(angle: f64x4) -> (f64x4, f64x4) {
 
 #[cold]
 fn beyond(angle: f64) -> (f64, f64) {
-    angle.sin_cos()
+    libm::sincos(angle)
 }
 
 #[cfg(test)]

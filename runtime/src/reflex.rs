@@ -654,7 +654,7 @@ fn waits(reason: HoldReason) -> Option<WaitReason> {
 /// Turn of a tool about the vertical, rad, in the grammar's convention (0: fingers open along y).
 fn yaw_of(base_from_tool: &Isometry3<f64>) -> f64 {
     let along_x = base_from_tool.rotation * nalgebra::Vector3::x();
-    along_x.y.atan2(along_x.x)
+    libm::atan2(along_x.y, along_x.x)
 }
 
 /// The turn equal to `yaw_rad` modulo π that is nearest to `near_rad`, but never more than 3π/4

@@ -204,7 +204,7 @@ impl<const S: usize> Kernel<S> {
         }
         let bound = |ends: &[f64], i: usize, other: f64| Lanes::splat(ends.get(i).copied().unwrap_or(other));
         // An error is twice the sine of half the angle; see `evaluate`.
-        let chord = 2.0 * (0.5 * goal.rotation_tolerance_rad.clamp(0.0, std::f64::consts::PI)).sin();
+        let chord = 2.0 * libm::sin(0.5 * goal.rotation_tolerance_rad.clamp(0.0, std::f64::consts::PI));
         let lever = goal.rotation_weight_m2_per_rad2.max(0.0).sqrt();
         // A little stricter than asked, so that the answer's own error, computed otherwise, passes.
         let square = |tolerance: f64| Lanes::splat(tolerance * tolerance * (1.0 - 1e-9));

@@ -278,7 +278,7 @@ impl<'a> Query<'a> {
             Task::PositionAndAxis => {
                 let (a, b): (Vector3<f64>, Vector3<f64>) =
                     (tip.rotation.column(2).into_owned(), target.rotation.column(2).into_owned());
-                a.cross(&b).norm().atan2(a.dot(&b))
+                libm::atan2(a.cross(&b).norm(), a.dot(&b))
             }
             Task::Position => 0.0,
         };

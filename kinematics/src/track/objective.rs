@@ -28,7 +28,7 @@ pub(super) fn task_error(task: Task, to: &Frame, from: &Frame) -> (Vector3<f64>,
             let cross = axis.cross(&wanted);
             let (sin, cos) = (cross.norm(), axis.dot(&wanted));
             if sin > 1e-9 {
-                cross * (sin.atan2(cos) / sin)
+                cross * (libm::atan2(sin, cos) / sin)
             } else if cos > 0.0 {
                 cross
             } else {

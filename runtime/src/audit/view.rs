@@ -37,7 +37,7 @@ impl SceneCamera {
         // Validated not to look straight up or down.
         let right = forward.cross(&nalgebra::Vector3::z()).normalize();
         let down = forward.cross(&right);
-        let focal_v = 0.5 / (0.5 * audit.camera_fov_rad).tan();
+        let focal_v = 0.5 / libm::tan(0.5 * audit.camera_fov_rad);
         let aspect =
             f64::from(config.senses.camera_height_px) / f64::from(config.senses.camera_width_px.max(1));
         let single =
