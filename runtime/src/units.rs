@@ -7,8 +7,8 @@
 //! - rad and m: no joint leaves a turn and the gripper not twice its opening, where LeRobot's units would mean an arm
 //!   that never moved by 7 degrees;
 //! - degrees or percent: a servo is read in whole steps, so each extreme of the training data's states lies on a step
-//!   of 360/4095 degrees, or of 200/span percent of *this* arm's range. Four of them or more, all on
-//!   one of the two grids to 1/200 of a step: by chance once in fifty million checkpoints;
+//!   of 360/4095 degrees, or of 200/span percent of *this* arm's range. Four of them or more, all on one of the two
+//!   grids to 1/200 of a step: by chance once in fifty million checkpoints;
 //! - all else, such as data from before LeRobot's calibration of 2025 (degrees from another zero), is refused until
 //!   `policy.units` says what it is. What the statistics contradict is refused in any case.
 
@@ -221,7 +221,8 @@ impl Evidence {
         };
         match choice {
             UnitsChoice::Auto => None,
-            UnitsChoice::Radians => beyond(TAU, "a turn of 6.28 rad").or_else(|| {
+            // Joints without an end may wind.
+            UnitsChoice::Radians => beyond(3.0 * TAU, "three turns, 18.85 rad").or_else(|| {
                 (gripper > TAU).then(|| format!("the gripper goes to {gripper:.2}, no opening in m"))
             }),
             UnitsChoice::Degrees => beyond(360.0, "a turn of 360 degrees").or_else(squeezed),

@@ -167,7 +167,7 @@ fn wrong_units_are_refused_before_anything_moves() {
     let degrees = checkpoint(&robot, "degrees", |_, axis| axis.lerobot(true));
     robot.config.policy.units = UnitsChoice::Radians;
     let error = load_policy(&degrees, &robot.config).err().unwrap().to_string();
-    assert!(error.contains("policy.units = \"radians\"") && error.contains("beyond a turn"), "{error}");
+    assert!(error.contains("policy.units = \"radians\"") && error.contains("beyond three turns"), "{error}");
     robot.config.policy.units = UnitsChoice::Auto;
     robot.config.drivers.arm = None;
     let error = load_policy(&degrees, &robot.config).err().unwrap().to_string();

@@ -133,7 +133,7 @@ fn a_choice_that_the_statistics_contradict_is_refused() {
     };
     let wide = Normaliser { state: moments(120.0, 50.0), ..nothing() };
     for (units, said) in [
-        (UnitsChoice::Radians, "joint 0 goes to 120.00, beyond a turn of 6.28 rad"),
+        (UnitsChoice::Radians, "joint 0 goes to 120.00, beyond three turns, 18.85 rad"),
         (UnitsChoice::Percent, "joint 0 goes to 120.00, beyond -100..100"),
         // Possible, and without an arm they mean nothing.
         (UnitsChoice::Degrees, "expected [drivers.arm] in the configuration"),
