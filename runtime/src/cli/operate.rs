@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use reflexarc_drivers::link::Ros;
 use reflexarc_drivers::msg::{BoolMsg, DiagnosticArray, DiagnosticStatus, StringMsg};
 use reflexarc_drivers::{Clock, Link, Subscription, Topics};
 
@@ -76,15 +77,23 @@ struct Robot {
     said: String,
     /// Whether a stop is latched; `None` before the robot has spoken.
     stopped: Option<bool>,
+    /// How often it has spoken. What it says first may be older than what it has been told.
+    reports: u32,
 }
 
 impl Robot {
+    /// Whether it says, since it has been spoken to, that a stop is latched, or is not.
+    fn confirms(&self, stopped: bool) -> bool {
+        self.reports > 1 && self.stopped == Some(stopped)
+    }
+
     /// Takes what has come, and prints it where it is new.
     fn listen(&mut self) {
         let Some(array) = self.diagnostics.latest_unread() else { return };
         let part = |name: &str| array.value.status.iter().find(|part| part.name == name);
         let (Some(failsafe), Some(mind)) = (part("failsafe"), part("mind")) else { return };
         self.stopped = Some(failsafe.level >= 2);
+        self.reports += 1;
         let words = |part: &DiagnosticStatus| format!("{} {}", part.name, part.message);
         let line = format!("{} | {}", words(mind), words(failsafe));
         if line != self.said {
@@ -101,6 +110,10 @@ pub(super) fn operate(args: &OperateArgs) -> Result<u8> {
     };
     let mut zenoh = super::zenoh(&config.link);
     zenoh.listen = Vec::new();
+    if zenoh.ros == Ros::Host {
+        // The robot's router, not one of this command's own.
+        zenoh.ros = Ros::Join;
+    }
     zenoh.node = "operate".to_owned();
     let usual = vec!["tcp/127.0.0.1:7447".to_owned()];
     let named = [&args.connect, &config.link.listen, &config.link.connect];
@@ -114,8 +127,8 @@ pub(super) fn operate(args: &OperateArgs) -> Result<u8> {
     let end = stop_on_signal()?;
     let link = Link::zenoh(zenoh, Clock::system())?;
     let topics = Topics::new(&config.link.namespace);
-    let mut robot =
-        Robot { diagnostics: link.subscribe(&topics.diagnostics)?, said: String::new(), stopped: None };
+    let diagnostics = link.subscribe(&topics.diagnostics)?;
+    let mut robot = Robot { diagnostics, said: String::new(), stopped: None, reports: 0 };
     let [estop, enable, reset] =
         [link.publisher(&topics.estop)?, link.publisher(&topics.enable)?, link.publisher(&topics.reset)?];
     let instruction = link.publisher(&topics.instruction)?;
@@ -140,7 +153,7 @@ pub(super) fn operate(args: &OperateArgs) -> Result<u8> {
             }
             Act::Stop => {
                 estop.put(&flag(true))?;
-                if robot.stopped == Some(true) {
+                if robot.confirms(true) {
                     break true;
                 }
             }
@@ -149,7 +162,7 @@ pub(super) fn operate(args: &OperateArgs) -> Result<u8> {
                     estop.put(&flag(false))?;
                 }
                 reset.put(&flag(true))?;
-                if robot.stopped == Some(false) {
+                if robot.confirms(false) {
                     break true;
                 }
             }
