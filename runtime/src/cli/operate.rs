@@ -182,7 +182,11 @@ pub(super) fn operate(args: &OperateArgs) -> Result<u8> {
         std::thread::sleep(PERIOD);
     };
     if robot.stopped.is_none() {
-        bail!("no robot at {endpoints:?}: expected its `diagnostics`, once a second");
+        let hint = match &config.link.secure {
+            Some(_) => "; link.secure.robots must name the robot, or its word is not taken",
+            None => "",
+        };
+        bail!("no robot is heard at {endpoints:?}: expected its `diagnostics`, once a second{hint}");
     }
     match (&args.act, confirmed) {
         (Act::Stop, false) => bail!("the robot does not say that it has stopped: {}", robot.said),
