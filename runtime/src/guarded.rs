@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use reflexarc_vla_model::chunk::Ahead;
 use reflexarc_vla_model::observation::Observation;
-use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
+use reflexarc_vla_model::policy::{Milestone, Output, Policy, PolicyError};
 
 /// After so many panics the policy is not asked any more.
 pub(crate) const MAX_PANICS: u32 = 3;
@@ -44,7 +44,7 @@ impl Guarded {
     }
 
     pub(crate) fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
-        self.decide_staged(observation, ahead, &mut || {})
+        self.decide_staged(observation, ahead, &mut |_| {})
     }
 
     /// See [`Policy::decide_staged`].
@@ -52,9 +52,9 @@ impl Guarded {
         &mut self,
         observation: &Observation,
         ahead: &Ahead,
-        prepared: &mut dyn FnMut(),
+        reached: &mut dyn FnMut(Milestone),
     ) -> Result<Output, PolicyError> {
-        self.call(|policy| policy.decide_staged(observation, ahead, prepared))?
+        self.call(|policy| policy.decide_staged(observation, ahead, reached))?
     }
 
     /// See [`Policy::imitated_delay_ns`].

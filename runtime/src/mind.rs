@@ -14,7 +14,7 @@ use reflexarc_kinematics::Chain;
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::decision::{Decision, Verdict};
 use reflexarc_vla_model::observation::{Camera, Observation, TACTILE_LEN, Tactile, ToolPose};
-use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
+use reflexarc_vla_model::policy::{Milestone, Output, Policy, PolicyError};
 
 use crate::audit::{Audit, AuditVerdict, Facts, Refusal, base_from_tool};
 use crate::chunk::spoken::Spoken;
@@ -234,22 +234,23 @@ impl Mind {
         let taken = Instant::now();
         let observation = snapshot.observation(&self.senses)?;
         let body = snapshot.body.as_ref()?;
+        let facts = Facts::new(body, &snapshot.touch.map(|touch| touch.normal_n));
         let ahead = self.spoken.ahead(playing);
         // Copying the observation is a part of preparing it.
         let (begun, mut prepared_ns) = (Instant::now(), 0);
         let copied_ns = nanoseconds(begun.duration_since(taken));
-        let mut prepared = || prepared_ns = nanoseconds(begun.elapsed());
-        let decided = self.policy.decide_staged(&observation, &ahead, &mut prepared);
+        let mut reached = |milestone| match milestone {
+            Milestone::Input => prepared_ns = nanoseconds(begun.elapsed()),
+            Milestone::Output => self.audit.call_up(&facts),
+        };
+        let decided = self.policy.decide_staged(&observation, &ahead, &mut reached);
         let answered = Instant::now();
         let audited = match &decided {
-            Ok(Output::Goals(decision)) => {
-                let facts = Facts::new(body, &snapshot.touch.map(|touch| touch.normal_n));
-                Some(self.audit.decision(decision, observation.time_ns, &facts))
-            }
+            Ok(Output::Goals(decision)) => Some(self.audit.decision(decision, observation.time_ns, &facts)),
             Ok(Output::Chunk(chunk)) => Some(self.audit.chunk(chunk, observation.time_ns)),
             Err(_) => None,
         };
-        let audit_ns = nanoseconds(answered.elapsed());
+        let audit_ns = nanoseconds(Instant::now().duration_since(answered));
         let model_ns = nanoseconds(answered.duration_since(begun));
         let said = self.journal.is_some().then(|| Said::from(&decided));
         let (mut tokens, mut skipped) = (0, skipped);

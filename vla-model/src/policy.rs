@@ -83,6 +83,15 @@ impl Output {
     }
 }
 
+/// How far a decision has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// The observation has become the network's input.
+    Input,
+    /// The network's output is there; what is left is to read it.
+    Output,
+}
+
 /// A learned policy: it turns an observation into a decision.
 ///
 /// One thread owns a policy and calls it; it may keep state between calls (the encoded
@@ -106,18 +115,18 @@ pub trait Policy: Send {
     /// usable, and the next call may succeed.
     fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError>;
 
-    /// As [`Policy::decide`]; calls `prepared` when the observation has become the network's input, so that a
-    /// caller with a clock can tell the two parts apart. A policy that does not do so calls it at once.
+    /// As [`Policy::decide`]; calls `reached` on the way, so that a caller with a clock can tell the parts
+    /// apart. A policy that does not do so reaches [`Milestone::Input`] at once and passes the rest in silence.
     ///
     /// # Errors
-    /// As [`Policy::decide`]; `prepared` may not have been called then.
+    /// As [`Policy::decide`]; `reached` may not have been called then.
     fn decide_staged(
         &mut self,
         observation: &Observation,
         ahead: &Ahead,
-        prepared: &mut dyn FnMut(),
+        reached: &mut dyn FnMut(Milestone),
     ) -> Result<Output, PolicyError> {
-        prepared();
+        reached(Milestone::Input);
         self.decide(observation, ahead)
     }
 

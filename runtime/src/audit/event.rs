@@ -121,30 +121,11 @@ pub struct Refusal {
     pub bound: f64,
 }
 
-/// What a broken rule leaves behind. The rules are written once and compiled twice: with `()` they only say
-/// whether one is broken, in code so short that it is fetched quickly, and with [`Refusal`] they say which,
-/// and by how much.
-pub(crate) trait Complaint {
-    /// Rule `rule` is broken at `place`: `found` was found, `bound` was allowed.
-    fn new(rule: Rule, place: usize, found: f64, bound: f64) -> Self;
-}
-
-impl Complaint for () {
-    #[inline]
-    fn new(_: Rule, _: usize, _: f64, _: f64) -> Self {}
-}
-
-impl Complaint for Refusal {
-    fn new(rule: Rule, place: usize, found: f64, bound: f64) -> Self {
-        Self { rule, place: u16::try_from(place).unwrap_or(u16::MAX), token: None, found, bound }
-    }
-}
-
 impl Refusal {
     /// A refusal that is not about one token.
     #[must_use]
     pub fn new(rule: Rule, place: usize, found: f64, bound: f64) -> Self {
-        Complaint::new(rule, place, found, bound)
+        Self { rule, place: u16::try_from(place).unwrap_or(u16::MAX), token: None, found, bound }
     }
 
     /// The refusal with the token at its place. None stands at place 0 unless the grammar said so.

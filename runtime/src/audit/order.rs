@@ -4,17 +4,17 @@
 use reflexarc_vla_model::decision::Subtask;
 
 use super::Facts;
-use super::event::{Complaint, Rule};
-use super::form::{Act, SUBTASK, WIDTH, X};
+use super::event::{Refusal, Rule};
+use super::reading::{Act, SUBTASK, WIDTH, X};
 use crate::config::Config;
 
 /// Fingers opened wider than this part of the gripper's range are open, others are closed.
 const OPEN_SHARE: f64 = 0.5;
 /// A pad that feels this much touches something, N.
-const FELT_N: f64 = 0.1;
+pub(super) const FELT_N: f64 = 0.1;
 
 /// What has been done since the instruction was given.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Order {
     lifted: bool,
 }
@@ -39,19 +39,34 @@ impl Bounds {
         }
     }
 
+    pub(super) fn near_m(&self) -> f64 {
+        self.near_m
+    }
+
+    pub(super) fn open_m(&self) -> f64 {
+        self.open_m
+    }
+
+    pub(super) fn width_max_m(&self) -> f64 {
+        self.width_max_m
+    }
+
+    pub(super) fn force_max_n(&self) -> f64 {
+        self.force_max_n
+    }
+
     /// The gripper's part of a target: within its limits, and what is held is not let go.
-    #[inline]
-    pub(super) fn judge_gripper<C: Complaint>(&self, act: &Act) -> Result<(), C> {
+    pub(super) fn judge_gripper(&self, act: &Act) -> Result<(), Refusal> {
         let (width_m, force_n) = (act.target.gripper_width_m, act.target.gripper_force_n);
         if width_m > self.width_max_m {
-            return Err(C::new(Rule::Gripper, WIDTH, width_m, self.width_max_m));
+            return Err(Refusal::new(Rule::Gripper, WIDTH, width_m, self.width_max_m));
         }
         if force_n > self.force_max_n {
-            return Err(C::new(Rule::Gripper, WIDTH + 1, force_n, self.force_max_n));
+            return Err(Refusal::new(Rule::Gripper, WIDTH + 1, force_n, self.force_max_n));
         }
         let holds = matches!(act.subtask, Subtask::Lift | Subtask::Done);
         if holds && width_m > self.open_m {
-            return Err(C::new(Rule::Hand, WIDTH, width_m, self.open_m));
+            return Err(Refusal::new(Rule::Hand, WIDTH, width_m, self.open_m));
         }
         Ok(())
     }
@@ -59,8 +74,7 @@ impl Bounds {
 
 impl Order {
     /// Whether the subtask may come now.
-    #[inline]
-    pub(super) fn judge<C: Complaint>(&self, act: &Act, facts: &Facts, bounds: &Bounds) -> Result<(), C> {
+    pub(super) fn judge(&self, act: &Act, facts: &Facts, bounds: &Bounds) -> Result<(), Refusal> {
         let (to_m, from_m) = (act.target.position_m, facts.tool_m);
         let square = |axis: usize| (to_m[axis] - from_m[axis]).powi(2);
         // Squares are compared: a root is needed only for what is said of a refusal.
@@ -68,7 +82,7 @@ impl Order {
             if off_m2 <= bounds.near_m * bounds.near_m {
                 Ok(())
             } else {
-                Err(C::new(Rule::Near, X, off_m2.sqrt(), bounds.near_m))
+                Err(Refusal::new(Rule::Near, X, off_m2.sqrt(), bounds.near_m))
             }
         };
         let aside = || near(square(0) + square(1));
@@ -84,7 +98,7 @@ impl Order {
                 if felt || closed || self.lifted {
                     Ok(())
                 } else {
-                    Err(C::new(Rule::Order, SUBTASK, facts.gripper_width_m, bounds.open_m))
+                    Err(Refusal::new(Rule::Order, SUBTASK, facts.gripper_width_m, bounds.open_m))
                 }
             }
             Subtask::Done => {
@@ -92,20 +106,22 @@ impl Order {
                 if felt || self.lifted {
                     Ok(())
                 } else {
-                    Err(C::new(Rule::Order, SUBTASK, facts.felt_n, FELT_N))
+                    Err(Refusal::new(Rule::Order, SUBTASK, facts.felt_n, FELT_N))
                 }
             }
         }
     }
 
     /// Remembers a subtask that passed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn passed(&mut self, subtask: Subtask) {
-        match subtask {
-            Subtask::Lift => self.lifted = true,
-            Subtask::Done => {}
-            // What was lifted has been let go.
-            Subtask::Reach | Subtask::Approach | Subtask::Grasp | Subtask::Retreat => self.lifted = false,
-        }
+        // Any but these two lets go of what was lifted.
+        self.lifted = subtask == Subtask::Lift || (subtask == Subtask::Done && self.lifted);
+    }
+
+    /// Whether something was lifted and has not been let go.
+    #[inline(always)]
+    pub(super) fn lifted(&self) -> bool {
+        self.lifted
     }
 }

@@ -5,8 +5,8 @@
 //! What lies between the ends is the part of the line that is low: there, things stand, and the hand may only
 //! come straight down among them or leave straight up.
 
-use super::event::{Complaint, Rule};
-use super::form::{X, Z};
+use super::event::{Refusal, Rule};
+use super::reading::{X, Z};
 use crate::config::Config;
 
 /// The bounds of a way.
@@ -34,28 +34,26 @@ impl Path {
     }
 
     /// A target against the box, the table, and the way to it from where the tool is.
-    #[inline]
-    pub(super) fn judge<C: Complaint>(&self, from_m: [f64; 3], to_m: [f64; 3]) -> Result<(), C> {
+    pub(super) fn judge(&self, from_m: [f64; 3], to_m: [f64; 3]) -> Result<(), Refusal> {
         let bounds = self.low_m.iter().zip(&self.high_m);
         for (axis, (found, (low, high))) in to_m.iter().zip(bounds).enumerate() {
             if !(found >= low && found <= high) {
                 let bound = if found < low { low } else { high };
-                return Err(C::new(Rule::Workspace, X + axis, *found, *bound));
+                return Err(Refusal::new(Rule::Workspace, X + axis, *found, *bound));
             }
         }
-        let tip_m = to_m[2] - self.tool_reach_m;
-        if tip_m < self.table_z_m {
-            return Err(C::new(Rule::Table, Z, tip_m, self.table_z_m));
+        if to_m[2] < self.lowest_z_m() {
+            return Err(Refusal::new(Rule::Table, Z, to_m[2] - self.tool_reach_m, self.table_z_m));
         }
         let sideways_m = self.sideways_m(from_m, to_m);
-        if sideways_m > self.sideways_m {
-            return Err(C::new(Rule::Sideways, X, sideways_m, self.sideways_m));
+        // Not a number must not count as straight.
+        if !(sideways_m <= self.sideways_m) {
+            return Err(Refusal::new(Rule::Sideways, X, sideways_m, self.sideways_m));
         }
         Ok(())
     }
 
     /// How far the way leads sideways while the tool is lower than what stands on the table, m.
-    #[inline]
     fn sideways_m(&self, from_m: [f64; 3], to_m: [f64; 3]) -> f64 {
         let way_m = ((to_m[0] - from_m[0]).powi(2) + (to_m[1] - from_m[1]).powi(2)).sqrt();
         let (low_m, high_m) = (from_m[2].min(to_m[2]), from_m[2].max(to_m[2]));
@@ -77,6 +75,27 @@ impl Path {
         (outside.fold(f64::NEG_INFINITY, f64::max), self.table_z_m - tip_m)
     }
 
+    /// The box in which a target may be, base frame, m: the workspace above the table.
+    pub(super) fn target_box_m(&self) -> ([f64; 3], [f64; 3]) {
+        let [x, y, z] = self.low_m;
+        ([x, y, z.max(self.lowest_z_m())], self.high_m)
+    }
+
+    /// The lowest that the tool may be, m.
+    fn lowest_z_m(&self) -> f64 {
+        self.table_z_m + self.tool_reach_m
+    }
+
+    /// Height above which nothing stands, m.
+    pub(super) fn clear_z_m(&self) -> f64 {
+        self.clear_z_m
+    }
+
+    /// How far a way may lead sideways below that, m.
+    pub(super) fn sideways_max_m(&self) -> f64 {
+        self.sideways_m
+    }
+
     /// How far the hand reaches beyond the tool's origin, m.
     pub(super) fn tool_reach_m(&self) -> f64 {
         self.tool_reach_m
@@ -91,11 +110,10 @@ impl Path {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use super::super::event::Refusal;
     use super::*;
 
     fn rule(from_m: [f64; 3], to_m: [f64; 3]) -> Option<Rule> {
-        Path::new(&Config::default()).judge::<Refusal>(from_m, to_m).err().map(|refusal| refusal.rule)
+        Path::new(&Config::default()).judge(from_m, to_m).err().map(|refusal| refusal.rule)
     }
 
     #[test]

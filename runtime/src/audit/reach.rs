@@ -18,11 +18,11 @@ use nalgebra::Isometry3;
 use reflexarc_kinematics::collision::CollisionModel;
 use reflexarc_kinematics::ik::{self, IkOptions, JointBox};
 use reflexarc_kinematics::{Chain, Joints};
-use reflexarc_vla_model::number::{Axis, NUMBER_BINS};
+use reflexarc_vla_model::number::Axis;
 
 use super::base_from_tool;
-use super::event::{Complaint, Rule};
-use super::form::{Act, X};
+use super::event::{Refusal, Rule};
+use super::reading::{Act, X};
 
 /// Left to every joint limit at the corners of a sure cell, rad (or m).
 const MARGIN_RAD: f64 = 0.05;
@@ -36,10 +36,6 @@ const TOLERANCE_RAD: f64 = 0.02;
 const CELLS: usize = 8;
 /// Cells of yaw in half a turn.
 const TURNS: usize = 8;
-/// Bins in a cell along x, y and z.
-const CELL_BINS: usize = NUMBER_BINS / CELLS;
-/// Bins in a cell of yaw.
-const TURN_BINS: usize = NUMBER_BINS / TURNS;
 /// Corners along x, y and z.
 const CORNERS: usize = CELLS + 1;
 /// Exact answers remembered.
@@ -47,8 +43,8 @@ const REMEMBERED: usize = 256;
 /// Maps kept in a process; more robots than that are made anew.
 const SHARED: usize = 8;
 
-/// One bit for each cell.
-type Sure = [u64; CELLS.pow(3) * TURNS / 64];
+/// One bit for each cell: a word for each x and y, in which z and yaw are bits.
+pub(super) type Sure = [u64; CELLS.pow(2)];
 
 /// The map of one robot.
 #[derive(Debug)]
@@ -71,8 +67,6 @@ enum Exact {
 /// The map together with the exact answers that were needed so far.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
-    /// A copy of the map's: it lies beside the other rules.
-    sure: Sure,
     map: Arc<ReachMap>,
     remembered: Box<[Option<(u32, Exact)>]>,
 }
@@ -118,6 +112,11 @@ impl ReachMap {
             && [posture, probe.as_slice()]
                 .iter()
                 .all(|q| self.chain.base_from_tip(q) == chain.base_from_tip(q))
+    }
+
+    /// Which cells are surely good.
+    pub(super) fn sure(&self) -> &Sure {
+        &self.sure
     }
 
     /// How long making the map took, ns, and how much of it is surely good, 0..1.
@@ -208,7 +207,7 @@ impl ReachMap {
 
 impl Reach {
     pub(super) fn new(map: Arc<ReachMap>) -> Self {
-        Self { sure: map.sure, map, remembered: vec![None; REMEMBERED].into() }
+        Self { map, remembered: vec![None; REMEMBERED].into() }
     }
 
     pub(super) fn map(&self) -> &Arc<ReachMap> {
@@ -216,22 +215,17 @@ impl Reach {
     }
 
     /// Whether the arm reaches the target without touching itself; adds the solutions that this took.
-    #[inline]
-    pub(super) fn judge<C: Complaint>(&mut self, act: &Act, solves: &mut u32) -> Result<(), C> {
-        if is_sure(&self.sure, act.pose) { Ok(()) } else { self.judge_exactly(act, solves) }
-    }
-
-    #[inline]
-    fn judge_exactly<C: Complaint>(&mut self, act: &Act, solves: &mut u32) -> Result<(), C> {
+    pub(super) fn judge(&mut self, act: &Act, solves: &mut u32) -> Result<(), Refusal> {
+        if is_sure(&self.map.sure, act.pose.map(u16::from)) {
+            return Ok(());
+        }
         match self.exact(act, solves) {
             Exact::Good => Ok(()),
-            Exact::Unreachable { off_m } => Err(C::new(Rule::Unreachable, X, off_m, TOLERANCE_M)),
-            Exact::Touching { gap_m } => Err(C::new(Rule::Collision, X, gap_m, 0.0)),
+            Exact::Unreachable { off_m } => Err(Refusal::new(Rule::Unreachable, X, off_m, TOLERANCE_M)),
+            Exact::Touching { gap_m } => Err(Refusal::new(Rule::Collision, X, gap_m, 0.0)),
         }
     }
 
-    #[cold]
-    #[inline(never)]
     fn exact(&mut self, act: &Act, solves: &mut u32) -> Exact {
         let key = u32::from_le_bytes(act.pose);
         // Neighbouring poses get slots of their own.
@@ -250,28 +244,22 @@ impl Reach {
 }
 
 /// Whether the pose with these bins of x, y, z and yaw lies in a cell that is surely good. One load.
-#[inline]
-fn is_sure(sure: &Sure, pose: [u8; 4]) -> bool {
-    let [x, y, z, yaw] = pose.map(usize::from);
-    let cell = cell([x / CELL_BINS, y / CELL_BINS, z / CELL_BINS, yaw / TURN_BINS]);
-    sure.get(cell / 64).is_some_and(|word| word >> (cell % 64) & 1 == 1)
-}
-
-#[inline]
-fn cell([x, y, z, turn]: [usize; 4]) -> usize {
-    ((x * CELLS + y) * CELLS + z) * TURNS + turn
+#[inline(always)]
+pub(super) fn is_sure(sure: &Sure, bins: [u16; 4]) -> bool {
+    // A cell along an axis is the upper three of a bin's seven bits.
+    let [x, y, z, turn] = bins.map(|bin| usize::from(bin >> 4 & 7));
+    sure[x * CELLS + y] >> (z * TURNS + turn) & 1 == 1
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use super::super::event::Refusal;
     use super::*;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
     use reflexarc_kinematics::collision::CollisionOptions;
     use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
-    use reflexarc_vla_model::number;
+    use reflexarc_vla_model::number::{self, NUMBER_BINS};
 
     fn arm7() -> Arc<ReachMap> {
         let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
@@ -294,7 +282,7 @@ mod tests {
             let value = |axis: Axis, i: usize| number::decode(axis, usize::from(pose[i]));
             let position_m = [value(Axis::X, 0), value(Axis::Y, 1), value(Axis::Z, 2)];
             let (exact, _) = map.solve(position_m, value(Axis::Yaw, 3));
-            if is_sure(&map.sure, pose) {
+            if is_sure(&map.sure, pose.map(u16::from)) {
                 assert_eq!(exact, Exact::Good, "{pose:?}");
                 sure += 1;
             } else {
@@ -320,9 +308,9 @@ mod tests {
             pose: [127, 127, 0, 68],
         };
         let mut solves = 0;
-        assert_eq!(reach.judge::<Refusal>(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
+        assert_eq!(reach.judge(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
         assert_eq!(solves, 2);
-        assert_eq!(reach.judge::<Refusal>(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
+        assert_eq!(reach.judge(&far, &mut solves).unwrap_err().rule, Rule::Unreachable);
         assert_eq!(solves, 2);
     }
 }

@@ -7,8 +7,8 @@
 
 use reflexarc_vla_model::decision::Subtask;
 
-use super::event::{Complaint, Rule};
-use super::form::{Act, LOOK_U};
+use super::event::{Refusal, Rule};
+use super::reading::{Act, LOOK_U};
 use crate::config::Config;
 
 /// Heights above the table at which objects are gripped, m.
@@ -55,7 +55,6 @@ impl SceneCamera {
     /// Where a point (base frame, m) appears, as parts of width and height from the upper left corner; NaN
     /// or infinite for a point at or behind the camera.
     #[must_use]
-    #[inline]
     pub fn pixel_of(&self, position_m: [f64; 3]) -> [f32; 2] {
         let away: [f32; 3] = std::array::from_fn(|i| position_m[i] as f32 - self.eye_m[i]);
         let along = |axis: &[f32; 3]| axis[0] * away[0] + axis[1] * away[1] + axis[2] * away[2];
@@ -65,7 +64,6 @@ impl SceneCamera {
 
     /// How far from its pixel the target is seen, as a part of the image's side.
     #[must_use]
-    #[inline]
     pub fn apart(&self, subtask: Subtask, position_m: [f64; 3], table_z_m: f64, pixel_uv: [f32; 2]) -> f32 {
         let [x, y, z] = position_m;
         let (low_m, high_m) = match subtask {
@@ -86,8 +84,30 @@ impl SceneCamera {
         if foot.iter().chain(&head).all(|value| value.is_finite()) { u.max(v) } else { f32::INFINITY }
     }
 
-    #[inline]
-    pub(super) fn judge<C: Complaint>(&self, act: &Act, table_z_m: f64) -> Result<(), C> {
+    /// Of a point (x, y, z, 1) in the base frame: its column and its row times its depth, and its depth.
+    pub(super) fn image_from_base(&self) -> [[f32; 4]; 3] {
+        let row = |axis: &[f32; 3], focal: f32, centre: f32| {
+            let [x, y, z]: [f32; 3] = std::array::from_fn(|i| focal * axis[i] + centre * self.forward[i]);
+            [x, y, z, -(x * self.eye_m[0] + y * self.eye_m[1] + z * self.eye_m[2])]
+        };
+        [
+            row(&self.right, self.focal[0], 0.5),
+            row(&self.down, self.focal[1], 0.5),
+            row(&self.forward, 1.0, 0.0),
+        ]
+    }
+
+    /// How far from its pixel a target may be seen, as a part of the image's side; infinite if it is not compared.
+    pub(super) fn tolerance(&self) -> f32 {
+        if self.tolerance > 0.0 { self.tolerance } else { f32::INFINITY }
+    }
+
+    /// The middle of the heights at which objects are gripped, m.
+    pub(super) fn grip_z_m(&self, table_z_m: f64) -> f32 {
+        (table_z_m + 0.5 * (GRIP_HEIGHTS_M[0] + GRIP_HEIGHTS_M[1])) as f32
+    }
+
+    pub(super) fn judge(&self, act: &Act, table_z_m: f64) -> Result<(), Refusal> {
         let compared = matches!(act.subtask, Subtask::Reach | Subtask::Approach | Subtask::Grasp);
         if !compared || self.tolerance <= 0.0 {
             return Ok(());
@@ -96,7 +116,7 @@ impl SceneCamera {
         if apart <= self.tolerance {
             return Ok(());
         }
-        Err(C::new(Rule::Grounding, LOOK_U, f64::from(apart), f64::from(self.tolerance)))
+        Err(Refusal::new(Rule::Grounding, LOOK_U, f64::from(apart), f64::from(self.tolerance)))
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `process` | locked memory, CPU latency; kept while the run lasts |
 //! | `thread` | the reflex's FIFO priority, CPU, timer slack and stack |
 //! | `procfs` | what `/proc` says about a thread |
+//! | `prefetch` | memory asked for before it is needed |
 //! | `lateness` | the reflex's way of waiting, measured by itself |
 //! | `stall` | a loop that no longer moves; whether the watchdog may be fed |
 //! | `service` | readiness, status and watchdog of systemd |
@@ -20,6 +21,7 @@
 
 mod grant;
 mod lateness;
+pub(crate) mod prefetch;
 mod process;
 pub(crate) mod procfs;
 mod service;

@@ -11,7 +11,7 @@ use crate::checkpoint::{self, ActConfig, Checkpoint, CheckpointError, Moments, N
 use crate::chunk::{ActionChunk, Ahead};
 use crate::compute::Backend;
 use crate::observation::{Camera, Observation};
-use crate::policy::{Output, Policy, PolicyError};
+use crate::policy::{Milestone, Output, Policy, PolicyError};
 use crate::units::Units;
 
 /// How a checkpoint is run.
@@ -250,11 +250,11 @@ impl Policy for Act {
         &mut self,
         observation: &Observation,
         _ahead: &Ahead,
-        prepared: &mut dyn FnMut(),
+        reached: &mut dyn FnMut(Milestone),
     ) -> Result<Output, PolicyError> {
         let mut ended = |stage| {
             if matches!(stage, Stage::Images) {
-                prepared();
+                reached(Milestone::Input);
             }
         };
         self.predict_staged(observation, &mut ended).map(Output::Chunk)

@@ -13,7 +13,7 @@ use crate::device::{self, ChosenDevice, DeviceChoice, DeviceError, DeviceKind};
 use crate::grammar::decode_slots;
 use crate::instruction::{self, INSTRUCTION_VOCABULARY_SIZE, MAX_WORDS};
 use crate::observation::{Camera, Observation, Tactile, ToolPose};
-use crate::policy::{Output, Policy, PolicyError};
+use crate::policy::{Milestone, Output, Policy, PolicyError};
 use crate::token;
 use crate::weights::{self, Quantisation, WeightsError};
 
@@ -225,21 +225,22 @@ impl GoalPolicy {
     /// # Errors
     /// [`PolicyError`] when the observation cannot be used or the model fails.
     pub fn decision(&mut self, observation: &Observation) -> Result<Decision, PolicyError> {
-        self.decision_staged(observation, &mut || {})
+        self.decision_staged(observation, &mut |_| {})
     }
 
     fn decision_staged(
         &mut self,
         observation: &Observation,
-        prepared: &mut dyn FnMut(),
+        reached: &mut dyn FnMut(Milestone),
     ) -> Result<Decision, PolicyError> {
         self.read_observation(observation)?;
-        prepared();
+        reached(Milestone::Input);
         let logits = self
             .network
             .logits(&self.inputs)
             .ok_or(PolicyError::NoInstruction)?
             .map_err(|error| self.failed(error.to_string()))?;
+        reached(Milestone::Output);
         Ok(decode_slots(&logits)?.into_decision(observation.time_ns))
     }
 
@@ -326,8 +327,8 @@ impl Policy for GoalPolicy {
         &mut self,
         observation: &Observation,
         _: &Ahead,
-        prepared: &mut dyn FnMut(),
+        reached: &mut dyn FnMut(Milestone),
     ) -> Result<Output, PolicyError> {
-        self.decision_staged(observation, prepared).map(Output::Goals)
+        self.decision_staged(observation, reached).map(Output::Goals)
     }
 }

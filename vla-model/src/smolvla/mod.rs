@@ -60,7 +60,7 @@ use crate::chunk::{ActionChunk, Ahead};
 use crate::compute::{Activation, Backend, ComputeError, Dense, Rope, Rows};
 use crate::image::{Image, resize_with_pad};
 use crate::observation::{Observation, ObservationError};
-use crate::policy::{Output, Policy, PolicyError};
+use crate::policy::{Milestone, Output, Policy, PolicyError};
 use expert::{ActionPositions, Expert};
 use prefix::TextTower;
 use probe::Probe;
@@ -434,11 +434,11 @@ impl Policy for SmolVla {
         &mut self,
         observation: &Observation,
         ahead: &Ahead,
-        prepared: &mut dyn FnMut(),
+        reached: &mut dyn FnMut(Milestone),
     ) -> Result<Output, PolicyError> {
         let mut ended = |stage| {
             if matches!(stage, Stage::Images) {
-                prepared();
+                reached(Milestone::Input);
             }
         };
         self.predict_staged(observation, ahead, &mut ended).map(Output::Chunk)

@@ -10,7 +10,7 @@ use reflexarc_drivers::msg::{Float32MultiArray, Header, Image, JointState, Joint
 use reflexarc_drivers::{Clock, Link, LinkError, Subscription, Topics};
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::observation::Observation;
-use reflexarc_vla_model::policy::{Output, Policy, PolicyError};
+use reflexarc_vla_model::policy::{Milestone, Output, Policy, PolicyError};
 
 use crate::clockwork::{Schedule, monotonic_ns, sleep_until};
 use crate::config::Config;
@@ -144,16 +144,16 @@ impl Policy for Still {
     }
 
     fn decide(&mut self, observation: &Observation, ahead: &Ahead) -> Result<Output, PolicyError> {
-        self.decide_staged(observation, ahead, &mut || ())
+        self.decide_staged(observation, ahead, &mut |_| ())
     }
 
     fn decide_staged(
         &mut self,
         observation: &Observation,
         ahead: &Ahead,
-        prepared: &mut dyn FnMut(),
+        reached: &mut dyn FnMut(Milestone),
     ) -> Result<Output, PolicyError> {
-        let _what_it_says = self.model.decide_staged(observation, ahead, prepared)?;
+        let _what_it_says = self.model.decide_staged(observation, ahead, reached)?;
         let mut here = observation.joints_rad.clone();
         here.push(observation.gripper_width_m);
         Ok(Output::Chunk(ActionChunk {

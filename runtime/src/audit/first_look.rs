@@ -1,0 +1,407 @@
+//! A first look: conditions under which a decision surely passes all rules, in few instructions.
+//!
+//! They are a little narrower than the rules, and nearly every sound decision meets them; whatever does not is
+//! judged by the rules themselves. So this can only save time, and a test holds it against them.
+//!
+//! What makes an audit slow is not its arithmetic: a model's weights have passed through the caches, and each line
+//! of code and data that the audit touches has to come back. So all of it is said in some twenty lines of 64
+//! bytes. What is compared lies side by side; bounds of numbers are bounds of tokens; squares stand for roots and
+//! products for quotients; the loop stays a loop; nothing is called, and no constant is kept elsewhere.
+
+use std::hint::black_box;
+use std::mem::offset_of;
+use std::ops::Range;
+
+use reflexarc_vla_model::decision::{Decision, Goal, Subtask, Verdict};
+use reflexarc_vla_model::grammar::{Grammar, SEQUENCE_MAX};
+use reflexarc_vla_model::number::{Axis, NUMBER_BINS, decode};
+use reflexarc_vla_model::token::Token;
+
+use super::Facts;
+use super::order::{self, Order};
+use super::path::Path;
+use super::reach::{Sure, is_sure};
+use super::reading::{COLOR, FORCE, LOOK_U, WIDTH, X, Z};
+use super::view::SceneCamera;
+use crate::rt::prefetch::prefetch;
+
+/// Places from the first word that the model chooses to the last number.
+const CHOSEN: Range<usize> = COLOR..FORCE + 1;
+
+/// About how long [`FirstLook::look`] is in machine code.
+const CODE_BYTES: usize = 1024;
+
+/// A point nearer than this to the plane of the camera's eye is left to the rules, m.
+const NEAREST_M: f32 = 1e-3;
+
+/// What the tokens of a place stand for: the one with offset `n` in its run for `low + (2 n + 1) half`. For
+/// numbers that is [`decode`] to the last bit, because halving is exact; words stand for their offset.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    low: f64,
+    half: f64,
+}
+
+/// What the first look compares with, in the order in which it does.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub(super) struct FirstLook {
+    /// At each place the first id of the run of tokens that may stand there in a sequence that acts.
+    first: [u16; SEQUENCE_MAX],
+    /// The offset of the first of them that lies within the bounds of its number.
+    least: [u16; SEQUENCE_MAX],
+    /// How many more lie within.
+    more: [u16; SEQUENCE_MAX],
+    /// Of the places in [`CHOSEN`].
+    scales: [Scale; SEQUENCE_MAX],
+    clear_z_m: f64,
+    sideways_m2: f64,
+    /// Of a point (x, y, z, 1): its column and row in the image times its depth, and its depth, m.
+    image_from_base: [[f32; 4]; 3],
+    nearest_m: f32,
+    tolerance: f32,
+    grip_z_m: f32,
+    near_m2: f64,
+    felt_n: f64,
+    open_m: f64,
+    /// [`Self::look`], called by its address here: the linker's table of addresses would be one more cold line.
+    look: fn(&Self, &Decision, u64, &Facts, &mut Order) -> bool,
+    sure: Sure,
+}
+
+impl FirstLook {
+    pub(super) fn new(hand: &order::Bounds, path: &Path, camera: &SceneCamera, sure: &Sure) -> Self {
+        let (low_m, high_m) = path.target_box_m();
+        let within = |place: usize, value: f64| match place {
+            X..=Z => value >= low_m[place - X] && value <= high_m[place - X],
+            WIDTH => value <= hand.width_max_m(),
+            FORCE => value <= hand.force_max_n(),
+            _ => true,
+        };
+        let (near_m, sideways_m) = (hand.near_m(), path.sideways_max_m());
+        let mut look = Self {
+            // Where nothing may stand: no token has this id.
+            first: [u16::MAX; SEQUENCE_MAX],
+            least: [0; SEQUENCE_MAX],
+            more: [0; SEQUENCE_MAX],
+            scales: [Scale { low: -0.5, half: 0.5 }; SEQUENCE_MAX],
+            clear_z_m: path.clear_z_m(),
+            sideways_m2: sideways_m * sideways_m,
+            image_from_base: camera.image_from_base(),
+            nearest_m: NEAREST_M,
+            tolerance: camera.tolerance(),
+            grip_z_m: camera.grip_z_m(path.table_z_m()),
+            near_m2: near_m * near_m,
+            felt_n: order::FELT_N,
+            open_m: hand.open_m(),
+            look: Self::look,
+            sure: *sure,
+        };
+        for (place, run) in acting().into_iter().enumerate() {
+            let axis = axis_at(place);
+            let bounded = |offset: u16| axis.is_none_or(|axis| within(place, decode(axis, offset.into())));
+            let mut within = (0..run.end - run.start).filter(|offset| bounded(*offset));
+            if let Some(least) = within.next() {
+                look.first[place] = run.start;
+                look.least[place] = least;
+                look.more[place] = within.fold(0, |more, _| more + 1);
+            }
+            if let Some((low, high)) = axis.map(Axis::range) {
+                let half = (high - low) / (2 * NUMBER_BINS) as f64;
+                look.scales[place - CHOSEN.start] = Scale { low, half };
+            }
+        }
+        look
+    }
+
+    /// See [`Audit::call_up`](super::Audit::call_up). Of the map of the reach one line will be needed; which, is
+    /// not known yet.
+    #[inline]
+    pub(super) fn call_up(&self) {
+        prefetch((&raw const *self).cast(), offset_of!(Self, sure));
+        prefetch(self.look as *const u8, CODE_BYTES);
+    }
+
+    /// Whether the decision surely passes; remembers it in `order` then.
+    #[inline]
+    pub(super) fn passes(
+        &self,
+        decision: &Decision,
+        asked_ns: u64,
+        facts: &Facts,
+        order: &mut Order,
+    ) -> bool {
+        (self.look)(self, decision, asked_ns, facts, order)
+    }
+
+    /// See [`Self::passes`].
+    fn look(&self, decision: &Decision, asked_ns: u64, facts: &Facts, order: &mut Order) -> bool {
+        let Verdict::Act { plan, subtask, target, pixel_uv: [u, v] } = &decision.verdict else {
+            return false;
+        };
+        let Ok(tokens) = <&[Token; SEQUENCE_MAX]>::try_from(decision.tokens.as_slice()) else {
+            return false;
+        };
+        let [Goal::Pick { color, object }] = plan.as_slice() else {
+            return false;
+        };
+        if decision.observation_ns != asked_ns || !decision.confidence.is_finite() {
+            return false;
+        }
+
+        // The grammar, and the bounds of the gripper, of the workspace and of the table.
+        let mut offsets = [0; SEQUENCE_MAX];
+        let mut beyond = 0;
+        for place in 0..SEQUENCE_MAX {
+            offsets[place] = tokens[place].id().wrapping_sub(self.first[place]);
+            beyond |= offsets[place].wrapping_sub(self.least[place]).saturating_sub(self.more[place]);
+        }
+        if beyond != 0 {
+            return false;
+        }
+
+        // What is claimed is what the tokens say.
+        let (subtask, [x_m, y_m, z_m]) = (*subtask, target.position_m);
+        let mut said = [0.0; SEQUENCE_MAX];
+        said[..CHOSEN.end - CHOSEN.start].copy_from_slice(&[
+            f64::from(black_box(color.index() as u32)),
+            f64::from(object.index() as u32),
+            0.0,
+            f64::from(*u),
+            f64::from(*v),
+            0.0,
+            f64::from(subtask.index() as u32),
+            x_m,
+            y_m,
+            z_m,
+            target.yaw_rad,
+            target.gripper_width_m,
+            target.gripper_force_n,
+        ]);
+        // A count that the compiler cannot see: it would write the loop out, thirteen times the code.
+        let (offsets, count) = (black_box(&offsets), black_box(CHOSEN.end - CHOSEN.start));
+        for chosen in 0..count {
+            let offset = offsets[(CHOSEN.start + chosen) % SEQUENCE_MAX];
+            let Scale { low, half } = self.scales[chosen % SEQUENCE_MAX];
+            if low + f64::from(2 * u32::from(offset) + 1) * half != said[chosen % SEQUENCE_MAX] {
+                return false;
+            }
+        }
+
+        // The way there.
+        let (along_m, across_m, up_m) = (x_m - facts.tool_m[0], y_m - facts.tool_m[1], z_m - facts.tool_m[2]);
+        let aside_m2 = along_m * along_m + across_m * across_m;
+        let clear = z_m >= self.clear_z_m && facts.tool_m[2] >= self.clear_z_m;
+        if !clear && !(aside_m2 <= self.sideways_m2) {
+            return false;
+        }
+
+        // In reach.
+        if !is_sure(&self.sure, [offsets[X], offsets[X + 1], offsets[X + 2], offsets[X + 3]]) {
+            return false;
+        }
+
+        // Where the object is seen.
+        if matches!(subtask, Subtask::Reach | Subtask::Approach | Subtask::Grasp) {
+            let mut point_z_m = z_m as f32;
+            if subtask == Subtask::Reach && point_z_m > self.grip_z_m {
+                point_z_m = self.grip_z_m;
+            }
+            let point_m = [x_m as f32, y_m as f32, point_z_m];
+            let along =
+                |row: &[f32; 4]| row[0] * point_m[0] + row[1] * point_m[1] + row[2] * point_m[2] + row[3];
+            let [columns, rows, depths] = &self.image_from_base;
+            let depth_m = along(depths);
+            let (off_u, off_v) = (along(columns) - u * depth_m, along(rows) - v * depth_m);
+            let most = self.tolerance * depth_m;
+            if !(depth_m > self.nearest_m && off_u * off_u <= most * most && off_v * off_v <= most * most) {
+                return false;
+            }
+        }
+
+        // Plausible now.
+        let off_m2 = if subtask == Subtask::Grasp { aside_m2 + up_m * up_m } else { aside_m2 };
+        if subtask != Subtask::Reach && !(off_m2 <= self.near_m2) {
+            return false;
+        }
+        if matches!(subtask, Subtask::Lift | Subtask::Done) {
+            let closed = subtask == Subtask::Lift && facts.gripper_width_m <= self.open_m;
+            let held = facts.felt_n >= self.felt_n || closed || order.lifted();
+            if !held || target.gripper_width_m > self.open_m {
+                return false;
+            }
+        }
+        order.passed(subtask);
+        true
+    }
+}
+
+/// What the number at a place measures; none for words.
+fn axis_at(place: usize) -> Option<Axis> {
+    match place {
+        LOOK_U.. if place < LOOK_U + 2 => Axis::ALL.get(place - LOOK_U).copied(),
+        X.. => Axis::ALL.get(place - X + 2).copied(),
+        _ => None,
+    }
+}
+
+/// The runs of token ids that may stand at each place of a sequence that acts, read off the grammar's own
+/// automaton. All its sequences have one shape. A run of ids that are not consecutive would be cut short, and a
+/// shape of another length ends in empty runs: both take fewer sequences than the grammar, never more.
+fn acting() -> [Range<u16>; SEQUENCE_MAX] {
+    let mut grammar = Some(Grammar::new());
+    std::array::from_fn(|_| {
+        let allowed = grammar.map(|grammar| grammar.expected()).unwrap_or_default();
+        let token = if allowed.contains(Token::PICK) { Some(Token::PICK) } else { allowed.iter().next() };
+        let (Some(now), Some(token)) = (grammar.take(), token) else {
+            return 0..0;
+        };
+        grammar = now.next(token);
+        let run = Token::all().skip(token.index()).take_while(|other| now.next(*other) == grammar);
+        token.id()..token.id() + u16::try_from(run.count()).unwrap_or(0)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::audit::Audit;
+    use crate::config::Config;
+    use crate::runtime::{load_chain, load_description};
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+    use reflexarc_vla_model::grammar::parse;
+    use reflexarc_vla_model::number::encode;
+    use reflexarc_vla_model::token::{VOCABULARY_SIZE, tokens_from_text};
+
+    fn audit(config: &Config) -> Audit {
+        Audit::new(load_chain(config).unwrap(), config, &load_description(config).unwrap()).unwrap()
+    }
+
+    /// Numbers of a seed, as tests need them.
+    struct Dice(ChaCha8Rng);
+
+    impl Dice {
+        fn below(&mut self, count: usize) -> usize {
+            self.0.next_u64() as usize % count
+        }
+
+        fn between(&mut self, low: f64, high: f64) -> f64 {
+            low + (high - low) * f64::from(self.0.next_u32()) / f64::from(u32::MAX)
+        }
+
+        /// One in three.
+        fn third(&mut self) -> bool {
+            self.below(3) == 0
+        }
+    }
+
+    /// A decision that is sound more often than not, and what is known when it is made.
+    fn decision(dice: &mut Dice, config: &Config) -> (Decision, Facts) {
+        let reaching = dice.third();
+        let tool_m = [dice.between(0.25, 0.75), dice.between(-0.35, 0.35), dice.between(0.0, 0.4)];
+        let target_m = tool_m.map(|at| at + dice.between(-0.1, 0.1));
+        let seen_m = [target_m[0], target_m[1], if reaching { 0.05 } else { target_m[2] }];
+        let pixel = SceneCamera::new(config).pixel_of(seen_m);
+        let pixel = pixel.map(|at| f64::from(at) + dice.between(-0.15, 0.15));
+        let numbers = [pixel[0], pixel[1], target_m[0], target_m[1], target_m[2], dice.between(-1.5, 1.5)];
+        let mut bins = numbers.iter().zip(Axis::ALL).map(|(value, axis)| encode(axis, *value).unwrap());
+        let [u, v, x, y, z, yaw] = std::array::from_fn(|_| bins.next().unwrap());
+        let (width, force) = (dice.below(NUMBER_BINS), dice.below(NUMBER_BINS));
+        let subtask =
+            if reaching { "reach" } else { ["approach", "grasp", "lift", "retreat", "done"][dice.below(5)] };
+        let text = format!(
+            "PLAN pick red mug LOOK u{u} v{v} DO {subtask} x{x} y{y} z{z} r{yaw} w{width} f{force} END"
+        );
+        let mut tokens = tokens_from_text(&text).unwrap();
+        let verdict = parse(&tokens).unwrap();
+        let mut decision = Decision { tokens: Vec::new(), verdict, confidence: 0.9, observation_ns: 7 };
+        if dice.third() {
+            let place = dice.below(SEQUENCE_MAX);
+            tokens[place] = Token::new(dice.below(VOCABULARY_SIZE) as u16).unwrap();
+            if let (Ok(verdict), true) = (parse(&tokens), dice.third()) {
+                decision.verdict = verdict;
+            }
+        }
+        decision.tokens = tokens;
+        let spoiled = [f64::NAN, f64::INFINITY, 0.02][dice.below(3)];
+        if let (Verdict::Act { target, plan, .. }, true) = (&mut decision.verdict, dice.third()) {
+            match dice.below(12) {
+                axis @ 0..3 => target.position_m[axis] = spoiled,
+                3 => target.yaw_rad = spoiled,
+                4 => target.gripper_width_m = spoiled,
+                5 => target.gripper_force_n = spoiled,
+                6 => plan.clear(),
+                7 => decision.observation_ns += 1,
+                8 => decision.confidence = f32::NAN,
+                _ => {}
+            }
+        }
+        let mut facts =
+            Facts { tool_m, gripper_width_m: dice.between(0.0, 0.08), felt_n: dice.between(-0.1, 0.3) };
+        if dice.below(20) == 0 {
+            facts.tool_m[dice.below(3)] = f64::NAN;
+        }
+        (decision, facts)
+    }
+
+    #[test]
+    fn what_passes_at_first_look_passes_all_rules() {
+        let mut dice = Dice(ChaCha8Rng::seed_from_u64(20));
+        let mut passed = 0;
+        for _ in 0..30 {
+            let mut config = Config::default();
+            config.limits.grip_force_n = dice.between(5.0, 60.0);
+            config.limits.workspace_min_m[0] += dice.between(0.0, 0.1);
+            config.limits.workspace_max_m[2] -= dice.between(0.0, 0.3);
+            config.audit.table_z_m = dice.between(-0.02, 0.05);
+            config.audit.view_tolerance = [0.0, 0.05, 0.2][dice.below(3)];
+            let mut audit = audit(&config);
+            for _ in 0..2000 {
+                let (decision, facts) = decision(&mut dice, &config);
+                let mut order = Order::default();
+                if dice.third() {
+                    order.passed(Subtask::Lift);
+                }
+                audit.order = order;
+                if audit.first_look.passes(&decision, 7, &facts, &mut order) {
+                    passed += 1;
+                    let mut solves = 0;
+                    assert_eq!(
+                        audit.judge(&decision, 7, &facts, &mut solves),
+                        Ok(()),
+                        "{decision:?} {facts:?}"
+                    );
+                    assert_eq!((solves, audit.order), (0, order));
+                }
+            }
+        }
+        // Of sixty thousand.
+        assert!(passed > 2000, "{passed}");
+    }
+
+    #[test]
+    fn nearly_all_decisions_of_recorded_episodes_pass_at_first_look() {
+        let audit = audit(&Config::default());
+        let (mut all, mut passed, mut order) = (0, 0, Order::default());
+        for line in include_str!("../../benches/audit/decisions.txt").lines() {
+            let mut words = line.splitn(6, ' ');
+            let mut number = || words.next().and_then(|word| word.parse::<f64>().ok());
+            let (Some(x), Some(y), Some(z), Some(width), Some(felt_n)) =
+                (number(), number(), number(), number(), number())
+            else {
+                order = Order::default();
+                continue;
+            };
+            let facts = Facts { tool_m: [x, y, z], gripper_width_m: width, felt_n };
+            let tokens = tokens_from_text(words.next().unwrap()).unwrap();
+            let verdict = parse(&tokens).unwrap();
+            let decision = Decision { tokens, verdict, confidence: 0.9, observation_ns: 7 };
+            all += 1;
+            passed += usize::from(audit.first_look.passes(&decision, 7, &facts, &mut order));
+        }
+        eprintln!("{passed} of {all}");
+        assert!(all > 500 && passed * 100 >= all * 97, "{passed} of {all}");
+    }
+}
