@@ -239,9 +239,10 @@ impl Mind {
         // Copying the observation is a part of preparing it.
         let (begun, mut prepared_ns) = (Instant::now(), 0);
         let copied_ns = nanoseconds(begun.duration_since(taken));
+        let audits_needs = self.audit.prefetch();
         let mut reached = |milestone| match milestone {
             Milestone::Input => prepared_ns = nanoseconds(begun.elapsed()),
-            Milestone::Output => self.audit.call_up(&facts),
+            Milestone::Output => audits_needs.issue(),
         };
         let decided = self.policy.decide_staged(&observation, &ahead, &mut reached);
         let answered = Instant::now();

@@ -132,11 +132,12 @@ fn beside_inference(audit: &Audit, said: &[Said], threads: usize, hot_ns: f64) {
         };
         let begun = Instant::now();
         let mut computed = begun;
+        let needs = audit.prefetch();
         let mut reached = |milestone| {
             if milestone == Milestone::Output {
                 computed = Instant::now();
                 if call_up {
-                    audit.call_up(&facts);
+                    needs.issue();
                 }
             }
         };

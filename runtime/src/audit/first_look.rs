@@ -9,7 +9,6 @@
 //! products for quotients; the loop stays a loop; nothing is called, and no constant is kept elsewhere.
 
 use std::hint::black_box;
-use std::mem::offset_of;
 use std::ops::Range;
 
 use reflexarc_vla_model::decision::{Decision, Goal, Subtask, Verdict};
@@ -23,13 +22,10 @@ use super::path::Path;
 use super::reach::{Sure, is_sure};
 use super::reading::{COLOR, FORCE, LOOK_U, WIDTH, X, Z};
 use super::view::SceneCamera;
-use crate::rt::prefetch::prefetch;
+use crate::rt::prefetch::Prefetch;
 
 /// Places from the first word that the model chooses to the last number.
 const CHOSEN: Range<usize> = COLOR..FORCE + 1;
-
-/// About how long [`FirstLook::look`] is in machine code.
-const CODE_BYTES: usize = 1024;
 
 /// A point nearer than this to the plane of the camera's eye is left to the rules, m.
 const NEAREST_M: f32 = 1e-3;
@@ -114,12 +110,9 @@ impl FirstLook {
         look
     }
 
-    /// See [`Audit::call_up`](super::Audit::call_up). Of the map of the reach one line will be needed; which, is
-    /// not known yet.
-    #[inline]
-    pub(super) fn call_up(&self) {
-        prefetch((&raw const *self).cast(), offset_of!(Self, sure));
-        prefetch(self.look as *const u8, CODE_BYTES);
+    /// Its data and its code.
+    pub(super) fn prefetch(&self) -> Prefetch {
+        Prefetch::new([(&raw const *self).cast(), self.look as *const u8], size_of::<Self>())
     }
 
     /// Whether the decision surely passes; remembers it in `order` then.

@@ -73,7 +73,7 @@ use view::SceneCamera;
 
 use crate::chunk::bounds::Bounds;
 use crate::config::Config;
-use crate::rt::prefetch::prefetch;
+use crate::rt::prefetch::Prefetch;
 use crate::senses::Body;
 
 /// What is known of the world at the time of the observation, as far as rules compare with it.
@@ -152,12 +152,11 @@ impl Audit {
         })
     }
 
-    /// Has the processor fetch what [`Self::decision`] will need, and does not wait for it. Worth calling some
-    /// microseconds before, while a policy reads its network's output.
-    #[inline]
-    pub fn call_up(&self, facts: &Facts) {
-        prefetch((&raw const *facts).cast(), size_of::<Facts>());
-        self.first_look.call_up();
+    /// What [`Self::decision`] will need: worth asking for some microseconds before, while a policy reads its
+    /// network's output. Holds while the audit is not moved.
+    #[must_use]
+    pub fn prefetch(&self) -> Prefetch {
+        self.first_look.prefetch()
     }
 
     /// Forgets what has been done so far; called with each new instruction.
