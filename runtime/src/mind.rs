@@ -235,19 +235,19 @@ impl Mind {
         let observation = snapshot.observation(&self.senses)?;
         let body = snapshot.body.as_ref()?;
         let facts = Facts::new(body, &snapshot.touch.map(|touch| touch.normal_n));
+        let asked = self.audit.asked(observation.time_ns, facts);
         let ahead = self.spoken.ahead(playing);
         // Copying the observation is a part of preparing it.
         let (begun, mut prepared_ns) = (Instant::now(), 0);
         let copied_ns = nanoseconds(begun.duration_since(taken));
-        let audits_needs = self.audit.prefetch();
         let mut reached = |milestone| match milestone {
             Milestone::Input => prepared_ns = nanoseconds(begun.elapsed()),
-            Milestone::Output => audits_needs.issue(),
+            Milestone::Output => asked.call_up(),
         };
         let decided = self.policy.decide_staged(&observation, &ahead, &mut reached);
         let answered = Instant::now();
         let audited = match &decided {
-            Ok(Output::Goals(decision)) => Some(self.audit.decision(decision, observation.time_ns, &facts)),
+            Ok(Output::Goals(decision)) => Some(self.audit.decision(decision, &asked)),
             Ok(Output::Chunk(chunk)) => Some(self.audit.chunk(chunk, observation.time_ns)),
             Err(_) => None,
         };

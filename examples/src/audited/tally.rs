@@ -109,7 +109,7 @@ pub fn corrupt(
         for _ in chosen.iter().filter(|at| **at == index) {
             for (kind, tally) in Corruption::ALL.into_iter().zip(&mut tallies) {
                 let (decision, speaks) = kind.apply(&said.decision, &mut rng);
-                let event = audit.clone().decision(&decision, asked_ns, &said.facts);
+                let event = audit.clone().decision(&decision, &audit.asked(asked_ns, said.facts));
                 let refused = match event.verdict {
                     AuditVerdict::Pass => None,
                     AuditVerdict::Refused(refusal) => Some(refusal.rule),
@@ -119,7 +119,8 @@ pub fn corrupt(
                 tally.add(&corrupted, speaks, harm, refused);
             }
         }
-        let _ = audit.decision(&said.decision, asked_ns, &said.facts);
+        let asked = audit.asked(asked_ns, said.facts);
+        let _ = audit.decision(&said.decision, &asked);
     }
     Ok(tallies)
 }

@@ -22,7 +22,6 @@ use super::path::Path;
 use super::reach::{Sure, is_sure};
 use super::reading::{COLOR, FORCE, LOOK_U, WIDTH, X, Z};
 use super::view::SceneCamera;
-use crate::rt::prefetch::Prefetch;
 
 /// Places from the first word that the model chooses to the last number.
 const CHOSEN: Range<usize> = COLOR..FORCE + 1;
@@ -60,8 +59,10 @@ pub(super) struct FirstLook {
     near_m2: f64,
     felt_n: f64,
     open_m: f64,
+    /// What was done so far: here, because these lines are fetched anyway.
+    pub(super) order: Order,
     /// [`Self::look`], called by its address here: the linker's table of addresses would be one more cold line.
-    look: fn(&Self, &Decision, u64, &Facts, &mut Order) -> bool,
+    look: fn(&mut Self, &Decision, u64, &Facts) -> bool,
     sure: Sure,
 }
 
@@ -90,6 +91,7 @@ impl FirstLook {
             near_m2: near_m * near_m,
             felt_n: order::FELT_N,
             open_m: hand.open_m(),
+            order: Order::default(),
             look: Self::look,
             sure: *sure,
         };
@@ -110,25 +112,19 @@ impl FirstLook {
         look
     }
 
-    /// Its data and its code.
-    pub(super) fn prefetch(&self) -> Prefetch {
-        Prefetch::new([(&raw const *self).cast(), self.look as *const u8], size_of::<Self>())
+    /// Where it and its code are. Neither is longer than a `FirstLook`.
+    pub(super) fn data_and_code(&self) -> [*const u8; 2] {
+        [(&raw const *self).cast(), self.look as *const u8]
     }
 
-    /// Whether the decision surely passes; remembers it in `order` then.
+    /// Whether the decision surely passes; remembers it then.
     #[inline]
-    pub(super) fn passes(
-        &self,
-        decision: &Decision,
-        asked_ns: u64,
-        facts: &Facts,
-        order: &mut Order,
-    ) -> bool {
-        (self.look)(self, decision, asked_ns, facts, order)
+    pub(super) fn passes(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> bool {
+        (self.look)(self, decision, asked_ns, facts)
     }
 
     /// See [`Self::passes`].
-    fn look(&self, decision: &Decision, asked_ns: u64, facts: &Facts, order: &mut Order) -> bool {
+    fn look(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> bool {
         let Verdict::Act { plan, subtask, target, pixel_uv: [u, v] } = &decision.verdict else {
             return false;
         };
@@ -219,12 +215,12 @@ impl FirstLook {
         }
         if matches!(subtask, Subtask::Lift | Subtask::Done) {
             let closed = subtask == Subtask::Lift && facts.gripper_width_m <= self.open_m;
-            let held = facts.felt_n >= self.felt_n || closed || order.lifted();
+            let held = facts.felt_n >= self.felt_n || closed || self.order.lifted();
             if !held || target.gripper_width_m > self.open_m {
                 return false;
             }
         }
-        order.passed(subtask);
+        self.order.passed(subtask);
         true
     }
 }
@@ -357,16 +353,17 @@ mod tests {
                 if dice.third() {
                     order.passed(Subtask::Lift);
                 }
-                audit.order = order;
-                if audit.first_look.passes(&decision, 7, &facts, &mut order) {
+                audit.first_look.order = order;
+                if audit.first_look.passes(&decision, 7, &facts) {
                     passed += 1;
+                    let after = std::mem::replace(&mut audit.first_look.order, order);
                     let mut solves = 0;
                     assert_eq!(
                         audit.judge(&decision, 7, &facts, &mut solves),
                         Ok(()),
                         "{decision:?} {facts:?}"
                     );
-                    assert_eq!((solves, audit.order), (0, order));
+                    assert_eq!((solves, audit.first_look.order), (0, after));
                 }
             }
         }
@@ -376,15 +373,15 @@ mod tests {
 
     #[test]
     fn nearly_all_decisions_of_recorded_episodes_pass_at_first_look() {
-        let audit = audit(&Config::default());
-        let (mut all, mut passed, mut order) = (0, 0, Order::default());
+        let mut audit = audit(&Config::default());
+        let (mut all, mut passed) = (0, 0);
         for line in include_str!("../../benches/audit/decisions.txt").lines() {
             let mut words = line.splitn(6, ' ');
             let mut number = || words.next().and_then(|word| word.parse::<f64>().ok());
             let (Some(x), Some(y), Some(z), Some(width), Some(felt_n)) =
                 (number(), number(), number(), number(), number())
             else {
-                order = Order::default();
+                audit.begin();
                 continue;
             };
             let facts = Facts { tool_m: [x, y, z], gripper_width_m: width, felt_n };
@@ -392,7 +389,7 @@ mod tests {
             let verdict = parse(&tokens).unwrap();
             let decision = Decision { tokens, verdict, confidence: 0.9, observation_ns: 7 };
             all += 1;
-            passed += usize::from(audit.first_look.passes(&decision, 7, &facts, &mut order));
+            passed += usize::from(audit.first_look.passes(&decision, 7, &facts));
         }
         eprintln!("{passed} of {all}");
         assert!(all > 500 && passed * 100 >= all * 97, "{passed} of {all}");

@@ -40,7 +40,7 @@
 //!
 //! In its place in the loop it takes longer, some 0.3 to 0.5 µs, because a model's weights have just passed through
 //! the caches and the audit's own code and numbers have to come back from memory, page tables and all. Hence a
-//! first look in few lines, and [`Audit::call_up`], which asks for them while the policy reads its network's
+//! first look in few lines, and [`Asked::call_up`], which asks for them while the policy reads its network's
 //! output. The figure is measured at each decision, with one reading of the clock in it, and reported;
 //! `cargo bench --workspace --bench audit` shows all of it, and what calling up costs.
 
@@ -73,7 +73,7 @@ use view::SceneCamera;
 
 use crate::chunk::bounds::Bounds;
 use crate::config::Config;
-use crate::rt::prefetch::Prefetch;
+use crate::rt::prefetch::prefetch;
 use crate::senses::Body;
 
 /// What is known of the world at the time of the observation, as far as rules compare with it.
@@ -99,11 +99,30 @@ impl Facts {
     }
 }
 
+/// What a policy was asked, as the audit holds its answer against it. One cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct Asked {
+    facts: Facts,
+    observation_ns: u64,
+    /// Where the audit's data and code are.
+    needs: [*const u8; 2],
+}
+
+impl Asked {
+    /// Has the processor fetch what [`Audit::decision`] will need, and does not wait for it: worth calling some
+    /// microseconds before, while a policy reads its network's output. Reads only what lies in this line, because
+    /// whatever else it read would have to come back first.
+    #[inline]
+    pub fn call_up(&self) {
+        prefetch(self.needs, size_of::<FirstLook>());
+    }
+}
+
 /// The audit of one policy on one robot.
 #[derive(Clone, Debug)]
 pub struct Audit {
     first_look: FirstLook,
-    order: Order,
     hand: order::Bounds,
     path: Path,
     camera: SceneCamera,
@@ -140,7 +159,6 @@ impl Audit {
         let (hand, camera) = (order::Bounds::new(config), SceneCamera::new(config));
         Ok(Self {
             first_look: FirstLook::new(&hand, &path, &camera, map.sure()),
-            order: Order::default(),
             hand,
             levers: Levers::new(&chain, path.tool_reach_m()),
             path,
@@ -152,16 +170,15 @@ impl Audit {
         })
     }
 
-    /// What [`Self::decision`] will need: worth asking for some microseconds before, while a policy reads its
-    /// network's output. Holds while the audit is not moved.
+    /// Notes what a policy is about to be asked: the time of the observation, and what is known then.
     #[must_use]
-    pub fn prefetch(&self) -> Prefetch {
-        self.first_look.prefetch()
+    pub fn asked(&self, observation_ns: u64, facts: Facts) -> Asked {
+        Asked { facts, observation_ns, needs: self.first_look.data_and_code() }
     }
 
     /// Forgets what has been done so far; called with each new instruction.
     pub fn begin(&mut self) {
-        self.order = Order::default();
+        self.first_look.order = Order::default();
     }
 
     /// The map of the arm's reach.
@@ -170,13 +187,14 @@ impl Audit {
         self.reach.map()
     }
 
-    /// The whole of it for a decision. `asked_ns` is the time of the observation that was put to the policy.
+    /// The whole of it for a decision that answers what was asked.
     #[inline]
-    pub fn decision(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> AuditEvent {
-        if self.first_look.passes(decision, asked_ns, facts, &mut self.order) {
+    pub fn decision(&mut self, decision: &Decision, asked: &Asked) -> AuditEvent {
+        let Asked { facts, observation_ns: asked_ns, .. } = *asked;
+        if self.first_look.passes(decision, asked_ns, &facts) {
             return AuditEvent { verdict: AuditVerdict::Pass, reach_solves: 0, clamped: 0, fast_steps: 0 };
         }
-        self.look_closely(decision, asked_ns, facts)
+        self.look_closely(decision, asked_ns, &facts)
     }
 
     /// All rules, one after the other.
@@ -206,8 +224,8 @@ impl Audit {
         self.path.judge(facts.tool_m, act.target.position_m)?;
         self.reach.judge(&act, reach_solves)?;
         self.camera.judge(&act, self.path.table_z_m())?;
-        self.order.judge(&act, facts, &self.hand)?;
-        self.order.passed(act.subtask);
+        self.first_look.order.judge(&act, facts, &self.hand)?;
+        self.first_look.order.passed(act.subtask);
         Ok(())
     }
 

@@ -1,31 +1,18 @@
 //! Memory asked for before it is needed.
 
+use std::hint::black_box;
+
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 
-/// Two stretches of memory, such as the code and the data of a function, that are needed at the same time.
-///
-/// It holds addresses and nothing else, so that asking touches no memory that would have to come back first.
-#[derive(Clone, Copy, Debug)]
-pub struct Prefetch {
-    starts: [*const u8; 2],
-    lines: usize,
-}
-
-impl Prefetch {
-    /// The `len` bytes from each start on. Any address will do: nothing is read, and what is not mapped is passed
-    /// over.
-    pub(crate) fn new(starts: [*const u8; 2], len: usize) -> Self {
-        Self { starts, lines: len.div_ceil(LINE_BYTES) }
-    }
-
-    /// Asks the processor to bring both near, and does not wait for it.
-    #[inline]
-    pub fn issue(&self) {
-        for line in 0..self.lines {
-            for start in self.starts {
-                prefetch_line(start.wrapping_add(line * LINE_BYTES));
-            }
+/// Asks the processor to bring the `len` bytes from each of two addresses on near, and does not wait for it. Any
+/// address will do: nothing is read, and what is not mapped is passed over.
+#[inline]
+pub(crate) fn prefetch(starts: [*const u8; 2], len: usize) {
+    // A length that the compiler cannot see: written out, the loop would be as long as what it fetches.
+    for offset in (0..black_box(len)).step_by(LINE_BYTES) {
+        for start in starts {
+            prefetch_line(start.wrapping_add(offset));
         }
     }
 }
