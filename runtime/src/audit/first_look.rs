@@ -181,7 +181,8 @@ impl FirstLook {
         let (along_m, across_m, up_m) = (x_m - facts.tool_m[0], y_m - facts.tool_m[1], z_m - facts.tool_m[2]);
         let aside_m2 = along_m * along_m + across_m * across_m;
         let clear = z_m >= self.clear_z_m && facts.tool_m[2] >= self.clear_z_m;
-        if !clear && !(aside_m2 <= self.sideways_m2) {
+        let straight = aside_m2 <= self.sideways_m2;
+        if !(clear || straight) {
             return false;
         }
 
@@ -210,7 +211,8 @@ impl FirstLook {
 
         // Plausible now.
         let off_m2 = if subtask == Subtask::Grasp { aside_m2 + up_m * up_m } else { aside_m2 };
-        if subtask != Subtask::Reach && !(off_m2 <= self.near_m2) {
+        let near = off_m2 <= self.near_m2;
+        if !(near || subtask == Subtask::Reach) {
             return false;
         }
         if matches!(subtask, Subtask::Lift | Subtask::Done) {

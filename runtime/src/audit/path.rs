@@ -47,10 +47,11 @@ impl Path {
         }
         let sideways_m = self.sideways_m(from_m, to_m);
         // Not a number must not count as straight.
-        if !(sideways_m <= self.sideways_m) {
-            return Err(Refusal::new(Rule::Sideways, X, sideways_m, self.sideways_m));
+        if sideways_m <= self.sideways_m {
+            Ok(())
+        } else {
+            Err(Refusal::new(Rule::Sideways, X, sideways_m, self.sideways_m))
         }
-        Ok(())
     }
 
     /// How far the way leads sideways while the tool is lower than what stands on the table, m.
