@@ -1,7 +1,7 @@
 //! A first look: conditions under which a decision surely passes all rules, in few instructions.
 //!
-//! They are a little narrower than the rules, and nearly every sound decision meets them; whatever does not is
-//! judged by the rules themselves. So this can only save time, and a test holds it against them.
+//! They are a little narrower than the rules, and nearly every sound decision to act meets them; whatever does not,
+//! and whatever says that nothing can be done, is judged by the rules themselves. So this can only save time, and a test holds it against them.
 //!
 //! What makes an audit slow is not its arithmetic: a model's weights have passed through the caches, and each line
 //! of code and data that the audit touches has to come back. So all of it is said in some twenty lines of 64
@@ -71,11 +71,11 @@ impl FirstLook {
         let (low_m, high_m) = path.target_box_m();
         let within = |place: usize, value: f64| match place {
             X..=Z => value >= low_m[place - X] && value <= high_m[place - X],
-            WIDTH => value <= hand.width_max_m(),
-            FORCE => value <= hand.force_max_n(),
+            WIDTH => value <= hand.width_max_m,
+            FORCE => value <= hand.force_max_n,
             _ => true,
         };
-        let (near_m, sideways_m) = (hand.near_m(), path.sideways_max_m());
+        let (near_m, sideways_m) = (hand.near_m, path.sideways_max_m());
         let mut look = Self {
             // Where nothing may stand: no token has this id.
             first: [u16::MAX; SEQUENCE_MAX],
@@ -90,7 +90,7 @@ impl FirstLook {
             grip_z_m: camera.grip_z_m(path.table_z_m()),
             near_m2: near_m * near_m,
             felt_n: order::FELT_N,
-            open_m: hand.open_m(),
+            open_m: hand.open_m,
             order: Order::default(),
             look: Self::look,
             sure: *sure,
@@ -112,7 +112,7 @@ impl FirstLook {
         look
     }
 
-    /// Where it and its code are. Neither is longer than a `FirstLook`.
+    /// Where it and its code are, which are about equally long.
     pub(super) fn data_and_code(&self) -> [*const u8; 2] {
         [(&raw const *self).cast(), self.look as *const u8]
     }

@@ -33,7 +33,7 @@
 //! implausible and not merely rare.
 //!
 //! # Cost
-//! Nearly every sound decision is passed by a first look, conditions a little narrower than the rules: 30 to
+//! Nearly every sound decision to act is passed by a first look, conditions a little narrower than the rules: 30 to
 //! 70 ns of work, a hundred-thousandth of the inference that it audits. What does not pass at first look is judged
 //! by the rules, one after the other. Whether a target is reached was worked out before ([`reach`]); what the map
 //! leaves open costs two inverse kinematics solutions once, and is counted ([`AuditEvent::reach_solves`]).

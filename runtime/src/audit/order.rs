@@ -22,10 +22,10 @@ pub(super) struct Order {
 /// The bounds of nearness and of the gripper.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    near_m: f64,
-    open_m: f64,
-    width_max_m: f64,
-    force_max_n: f64,
+    pub(super) near_m: f64,
+    pub(super) open_m: f64,
+    pub(super) width_max_m: f64,
+    pub(super) force_max_n: f64,
 }
 
 impl Bounds {
@@ -37,22 +37,6 @@ impl Bounds {
             width_max_m,
             force_max_n: config.limits.grip_force_n,
         }
-    }
-
-    pub(super) fn near_m(&self) -> f64 {
-        self.near_m
-    }
-
-    pub(super) fn open_m(&self) -> f64 {
-        self.open_m
-    }
-
-    pub(super) fn width_max_m(&self) -> f64 {
-        self.width_max_m
-    }
-
-    pub(super) fn force_max_n(&self) -> f64 {
-        self.force_max_n
     }
 
     /// The gripper's part of a target: within its limits, and what is held is not let go.

@@ -18,7 +18,7 @@ use nalgebra::Isometry3;
 use reflexarc_kinematics::collision::CollisionModel;
 use reflexarc_kinematics::ik::{self, IkOptions, JointBox};
 use reflexarc_kinematics::{Chain, Joints};
-use reflexarc_vla_model::number::Axis;
+use reflexarc_vla_model::number::{Axis, NUMBER_BINS};
 
 use super::base_from_tool;
 use super::event::{Refusal, Rule};
@@ -246,8 +246,8 @@ impl Reach {
 /// Whether the pose with these bins of x, y, z and yaw lies in a cell that is surely good. One load.
 #[inline(always)]
 pub(super) fn is_sure(sure: &Sure, bins: [u16; 4]) -> bool {
-    // A cell along an axis is the upper three of a bin's seven bits.
-    let [x, y, z, turn] = bins.map(|bin| usize::from(bin >> 4 & 7));
+    let [x, y, z] = [0, 1, 2].map(|axis| usize::from(bins[axis]) / (NUMBER_BINS / CELLS) % CELLS);
+    let turn = usize::from(bins[3]) / (NUMBER_BINS / TURNS) % TURNS;
     sure[x * CELLS + y] >> (z * TURNS + turn) & 1 == 1
 }
 
@@ -259,7 +259,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
     use reflexarc_kinematics::collision::CollisionOptions;
     use reflexarc_kinematics::{ARM7_HOME_RAD, ARM7_URDF};
-    use reflexarc_vla_model::number::{self, NUMBER_BINS};
+    use reflexarc_vla_model::number;
 
     fn arm7() -> Arc<ReachMap> {
         let chain = Chain::from_urdf(ARM7_URDF, "base", "tool").unwrap();
