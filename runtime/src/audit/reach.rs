@@ -246,8 +246,10 @@ impl Reach {
 /// Whether the pose with these bins of x, y, z and yaw lies in a cell that is surely good. One load.
 #[inline(always)]
 pub(super) fn is_sure(sure: &Sure, bins: [u16; 4]) -> bool {
-    let [x, y, z] = [0, 1, 2].map(|axis| usize::from(bins[axis]) / (NUMBER_BINS / CELLS) % CELLS);
-    let turn = usize::from(bins[3]) / (NUMBER_BINS / TURNS) % TURNS;
+    // A cell along an axis is the upper three of a bin's seven bits. Written as quotients this took a quarter more
+    // code, and two constants from elsewhere, in the audit's first look: twice its time in the loop.
+    const { assert!(NUMBER_BINS == 128 && CELLS == 8 && TURNS == 8) };
+    let [x, y, z, turn] = bins.map(|bin| usize::from(bin >> 4 & 7));
     sure[x * CELLS + y] >> (z * TURNS + turn) & 1 == 1
 }
 
