@@ -9,7 +9,8 @@
 //! decision of recorded episodes is audited whole: grammar, meaning, world. Both are timed as the mind times them,
 //! with one reading of the clock between and one after, so the audit's figure holds one reading of the clock, whose
 //! cost is printed. In half of the rounds, drawn at random, the audit is called up while the model's output is read, as
-//! the mind does; the difference of the medians of that reading is what calling up costs.
+//! the mind does; the difference of the medians of that reading is what calling up costs. What the model itself says to
+//! noise, that nothing can be done, is audited in between.
 //!
 //! `decisions.txt` was written by
 //! `cargo run --release --example audit_check -- --episodes 4 --corruptions 0 --write-stream FILE`.
@@ -29,17 +30,19 @@ use reflexarc_runtime::config::DeviceChoice;
 use reflexarc_runtime::runtime::{load_chain, load_description};
 use reflexarc_vla_model::chunk::{ActionChunk, Ahead};
 use reflexarc_vla_model::compute::Precision;
-use reflexarc_vla_model::decision::Decision;
+use reflexarc_vla_model::decision::{Decision, Verdict};
 use reflexarc_vla_model::goal::policy::{CpuOptions, GoalPolicy};
 use reflexarc_vla_model::grammar::parse;
 use reflexarc_vla_model::observation::{Camera, Observation, TACTILE_LEN, Tactile, ToolPose};
-use reflexarc_vla_model::policy::{Milestone, Policy};
+use reflexarc_vla_model::policy::{Milestone, Output, Policy};
 use reflexarc_vla_model::token::tokens_from_text;
 
 /// More than any cache of the processors that this runs on.
 const FLUSH_BYTES: usize = 64 << 20;
 /// Rounds through the recorded decisions, beside inferences.
 const ROUNDS: usize = 4;
+/// One in so many is followed by a decision of the model's own.
+const OWN_EVERY: usize = 4;
 /// Chunks audited for each figure.
 const CHUNKS: usize = 200;
 
@@ -121,10 +124,26 @@ fn beside_inference(audit: &Audit, said: &[Said], threads: usize, hot_ns: f64, c
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     // By whether the audit was called up.
     let (mut audit_ns, mut read_ns, mut model_ns) = ([vec![], vec![]], [vec![], vec![]], Vec::new());
+    // Of what the model itself says to noise: that nothing can be done.
+    let mut own_ns = Vec::new();
     let (mut refused, mut solves) = (0, 0);
-    for (decision, facts, first) in said.iter().cycle().take(ROUNDS * said.len()) {
+    for (index, (decision, facts, first)) in said.iter().cycle().take(ROUNDS * said.len()).enumerate() {
         if *first {
             audit.begin();
+        }
+        if index % OWN_EVERY == 0 {
+            let asked = audit.asked(7, *facts);
+            let mut reached = |milestone| {
+                if milestone == Milestone::Output {
+                    asked.call_up();
+                }
+            };
+            let own = policy.decide_staged(&observation, &Ahead::default(), &mut reached).unwrap();
+            let Output::Goals(own) = own else { unreachable!("the goal model says goals") };
+            let answered = Instant::now();
+            let event = audit.decision(&own, &asked);
+            own_ns.push(answered.elapsed().as_nanos() as f64);
+            assert!(matches!(own.verdict, Verdict::Infeasible(_)) && event.verdict == AuditVerdict::Pass);
         }
         let call_up = rng.next_u32() % 2 == 1;
         let begun = Instant::now();
@@ -157,6 +176,7 @@ fn beside_inference(audit: &Audit, said: &[Said], threads: usize, hot_ns: f64, c
     let [cold, called_up] = audit_ns.map(Figures::of);
     println!("    audit, not called up   {cold}");
     println!("    audit                  {called_up}");
+    println!("    the same, infeasible   {}", Figures::of(own_ns));
     let [read, read_calling] = read_ns.map(Figures::of);
     println!("    reading the output     {read}");
     println!("    the same, calling up   {read_calling}");

@@ -1,7 +1,7 @@
 //! A first look: conditions under which a decision surely passes all rules, in few instructions.
 //!
-//! They are a little narrower than the rules, and nearly every sound decision to act meets them; whatever does not,
-//! and whatever says that nothing can be done, is judged by the rules themselves. So this can only save time, and a test holds it against them.
+//! They are a little narrower than the rules, and nearly every sound decision meets them; whatever does not is judged
+//! by the rules themselves. So this can only save time, and a test holds it against them.
 //!
 //! What makes an audit slow is not its arithmetic: a model's weights have passed through the caches, and each line
 //! of code and data that the audit touches has to come back. So all of it is said in some twenty lines of 64
@@ -11,7 +11,7 @@
 use std::hint::black_box;
 use std::ops::Range;
 
-use reflexarc_vla_model::decision::{Decision, Goal, Subtask, Verdict};
+use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Subtask, Verdict};
 use reflexarc_vla_model::grammar::{Grammar, SEQUENCE_MAX};
 use reflexarc_vla_model::number::{Axis, NUMBER_BINS, decode};
 use reflexarc_vla_model::token::Token;
@@ -125,8 +125,12 @@ impl FirstLook {
 
     /// See [`Self::passes`].
     fn look(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> bool {
-        let Verdict::Act { plan, subtask, target, pixel_uv: [u, v] } = &decision.verdict else {
+        if decision.observation_ns != asked_ns || !decision.confidence.is_finite() {
             return false;
+        }
+        let (plan, subtask, target, [u, v]) = match &decision.verdict {
+            Verdict::Act { plan, subtask, target, pixel_uv } => (plan, subtask, target, pixel_uv),
+            Verdict::Infeasible(reason) => return says(&decision.tokens, *reason),
         };
         let Ok(tokens) = <&[Token; SEQUENCE_MAX]>::try_from(decision.tokens.as_slice()) else {
             return false;
@@ -134,9 +138,6 @@ impl FirstLook {
         let [Goal::Pick { color, object }] = plan.as_slice() else {
             return false;
         };
-        if decision.observation_ns != asked_ns || !decision.confidence.is_finite() {
-            return false;
-        }
 
         // The grammar, and the bounds of the gripper, of the workspace and of the table.
         let mut offsets = [0; SEQUENCE_MAX];
@@ -227,6 +228,17 @@ impl FirstLook {
     }
 }
 
+/// Whether the tokens say that nothing can be done, for that reason.
+#[inline(always)]
+fn says(tokens: &[Token], reason: Infeasible) -> bool {
+    let Ok(tokens) = <&[Token; 4]>::try_from(tokens) else {
+        return false;
+    };
+    // As numbers: a comparison of slices is a call.
+    let ids = |tokens: &[Token; 4]| tokens.iter().fold(0, |ids, token| ids << 16 | u64::from(token.id()));
+    ids(tokens) == ids(&[Token::PLAN, Token::INFEASIBLE, Token::reason(reason), Token::END])
+}
+
 /// What the number at a place measures; none for words.
 fn axis_at(place: usize) -> Option<Axis> {
     match place {
@@ -302,14 +314,17 @@ mod tests {
         let (width, force) = (dice.below(NUMBER_BINS), dice.below(NUMBER_BINS));
         let subtask =
             if reaching { "reach" } else { ["approach", "grasp", "lift", "retreat", "done"][dice.below(5)] };
-        let text = format!(
+        let mut text = format!(
             "PLAN pick red mug LOOK u{u} v{v} DO {subtask} x{x} y{y} z{z} r{yaw} w{width} f{force} END"
         );
+        if dice.below(6) == 0 {
+            text = format!("PLAN infeasible {} END", ["absent", "unclear", "blind"][dice.below(3)]);
+        }
         let mut tokens = tokens_from_text(&text).unwrap();
         let verdict = parse(&tokens).unwrap();
         let mut decision = Decision { tokens: Vec::new(), verdict, confidence: 0.9, observation_ns: 7 };
         if dice.third() {
-            let place = dice.below(SEQUENCE_MAX);
+            let place = dice.below(tokens.len());
             tokens[place] = Token::new(dice.below(VOCABULARY_SIZE) as u16).unwrap();
             if let (Ok(verdict), true) = (parse(&tokens), dice.third()) {
                 decision.verdict = verdict;
@@ -317,15 +332,15 @@ mod tests {
         }
         decision.tokens = tokens;
         let spoiled = [f64::NAN, f64::INFINITY, 0.02][dice.below(3)];
-        if let (Verdict::Act { target, plan, .. }, true) = (&mut decision.verdict, dice.third()) {
-            match dice.below(12) {
-                axis @ 0..3 => target.position_m[axis] = spoiled,
-                3 => target.yaw_rad = spoiled,
-                4 => target.gripper_width_m = spoiled,
-                5 => target.gripper_force_n = spoiled,
-                6 => plan.clear(),
-                7 => decision.observation_ns += 1,
-                8 => decision.confidence = f32::NAN,
+        if dice.third() {
+            match (dice.below(12), &mut decision.verdict) {
+                (0, _) => decision.observation_ns += 1,
+                (1, _) => decision.confidence = f32::NAN,
+                (2, Verdict::Act { plan, .. }) => plan.clear(),
+                (3, Verdict::Act { target, .. }) => target.yaw_rad = spoiled,
+                (4, Verdict::Act { target, .. }) => target.gripper_width_m = spoiled,
+                (5, Verdict::Act { target, .. }) => target.gripper_force_n = spoiled,
+                (axis @ 6..9, Verdict::Act { target, .. }) => target.position_m[axis - 6] = spoiled,
                 _ => {}
             }
         }
@@ -340,7 +355,8 @@ mod tests {
     #[test]
     fn what_passes_at_first_look_passes_all_rules() {
         let mut dice = Dice(ChaCha8Rng::seed_from_u64(20));
-        let mut passed = 0;
+        // Those that say what to do, and those that say that nothing can be done.
+        let mut passed = [0; 2];
         for _ in 0..30 {
             let mut config = Config::default();
             config.limits.grip_force_n = dice.between(5.0, 60.0);
@@ -357,7 +373,7 @@ mod tests {
                 }
                 audit.first_look.order = order;
                 if audit.first_look.passes(&decision, 7, &facts) {
-                    passed += 1;
+                    passed[usize::from(matches!(decision.verdict, Verdict::Infeasible(_)))] += 1;
                     let after = std::mem::replace(&mut audit.first_look.order, order);
                     let mut solves = 0;
                     assert_eq!(
@@ -370,7 +386,7 @@ mod tests {
             }
         }
         // Of sixty thousand.
-        assert!(passed > 2000, "{passed}");
+        assert!(passed[0] > 2000 && passed[1] > 5000, "{passed:?}");
     }
 
     #[test]
