@@ -7,8 +7,8 @@
 //! The work: audits one after the other, everything in the caches. And in place: the shipped goal model decides about
 //! noise again and again; after each inference, with its weights in the caches in place of everything else, one
 //! decision of recorded episodes is audited whole: grammar, meaning, world. Both are timed as the mind times them,
-//! with one reading of the clock between and one after, so the audit's figure holds one reading of the clock, whose
-//! cost is printed. In half of the rounds, drawn at random, the audit is called up while the model's output is read, as
+//! with two readings of the clock between (the first fetches the clock's own memory) and one after, so the audit's
+//! figure holds one reading of the clock, whose cost is printed. In half of the rounds, drawn at random, the audit is called up while the model's output is read, as
 //! the mind does; the difference of the medians of that reading is what calling up costs. What the model itself says to
 //! noise, that nothing can be done, is audited in between.
 //!
@@ -140,9 +140,10 @@ fn beside_inference(audit: &Audit, said: &[Said], threads: usize, hot_ns: f64, c
             };
             let own = policy.decide_staged(&observation, &Ahead::default(), &mut reached).unwrap();
             let Output::Goals(own) = own else { unreachable!("the goal model says goals") };
-            let answered = Instant::now();
+            black_box(Instant::now());
+            let read = Instant::now();
             let event = audit.decision(&own, &asked);
-            own_ns.push(answered.elapsed().as_nanos() as f64);
+            own_ns.push(Instant::now().duration_since(read).as_nanos() as f64);
             assert!(matches!(own.verdict, Verdict::Infeasible(_)) && event.verdict == AuditVerdict::Pass);
         }
         let call_up = rng.next_u32() % 2 == 1;
@@ -161,12 +162,13 @@ fn beside_inference(audit: &Audit, said: &[Said], threads: usize, hot_ns: f64, c
         // In place of what the decoder has just written.
         let decision = black_box(decision.clone());
         let answered = Instant::now();
+        let read = Instant::now();
         let event = audit.decision(&decision, &asked);
         let done = Instant::now();
         let ns = |from: Instant, to: Instant| to.duration_since(from).as_nanos() as f64;
         model_ns.push(ns(begun, answered));
         read_ns[usize::from(call_up)].push(ns(computed, answered));
-        audit_ns[usize::from(call_up)].push(ns(answered, done));
+        audit_ns[usize::from(call_up)].push(ns(read, done));
         refused += u64::from(event.verdict != AuditVerdict::Pass);
         solves += event.reach_solves;
     }
