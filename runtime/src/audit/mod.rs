@@ -33,8 +33,8 @@
 //! implausible and not merely rare.
 //!
 //! # Cost
-//! Nearly every sound decision to act is passed by a first look, conditions a little narrower than the rules: 30 to
-//! 70 ns of work, a hundred-thousandth of the inference that it audits. What does not pass at first look is judged
+//! Nearly every sound decision is passed by a first look, conditions a little narrower than the rules: 30 to 70 ns
+//! of work, a hundred-thousandth of the inference that it audits. What does not pass at first look is judged
 //! by the rules, one after the other. Whether a target is reached was worked out before ([`reach`]); what the map
 //! leaves open costs two inverse kinematics solutions once, and is counted ([`AuditEvent::reach_solves`]).
 //!
@@ -42,7 +42,7 @@
 //! the caches and the audit's own code and numbers have to come back from memory, page tables and all. Hence a
 //! first look in few lines, and [`Asked::call_up`], which asks for them while the policy reads its network's
 //! output. The figure is measured at each decision, with one reading of the clock in it, and reported. It leaves out
-//! what calling up costs, 0.1 to 0.3 µs more; `cargo bench --workspace --bench audit` shows both.
+//! what calling up costs, 0.1 to 0.6 µs more; `cargo bench --workspace --bench audit` shows both.
 
 mod actions;
 mod event;
