@@ -38,6 +38,7 @@ fn a_recording_reads_back_and_counts() {
     let bytes = std::fs::read(&path).unwrap();
     let summary = mcap::Summary::read(&bytes).unwrap().unwrap();
     let statistics = summary.stats.as_ref().unwrap();
+    let mut first_ns = u64::MAX;
     let mut counts = std::collections::BTreeMap::<String, u64>::new();
     for message in mcap::MessageStream::new(&bytes).unwrap() {
         let message = message.unwrap();
@@ -68,8 +69,13 @@ fn a_recording_reads_back_and_counts() {
             }
             _ => {}
         }
+        if message.channel.topic != "/reflexarc/recorder" {
+            first_ns = first_ns.min(message.log_time);
+        }
         *counts.entry(message.channel.topic.clone()).or_default() += 1;
     }
+    // Viewers begin here.
+    assert_eq!(statistics.message_start_time, first_ns);
     assert_eq!(counts["/camera/scene/image_raw"], 60);
     assert_eq!(counts["/tactile/left/taxels"], 120);
     assert_eq!(counts["/joint_states"], 240);

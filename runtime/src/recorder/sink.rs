@@ -245,14 +245,17 @@ impl<W: Write + Seek> McapSink<W> {
     }
 
     /// Writes the counters and closes the chunk, so that a file that is cut after this has all that was
-    /// written before.
+    /// written before. Counters bear the newest message's time, so there are none before the first message: a viewer
+    /// would begin in 1970.
     ///
     /// # Errors
     /// [`RecordError::Write`].
     pub fn flush(&mut self) -> Result<(), RecordError> {
-        self.flushed_ns = Some(self.newest_ns);
-        let counters = self.counters;
-        self.json(COUNTERS, self.newest_ns, 0, &counters)?;
+        if let Some(flushed_ns) = &mut self.flushed_ns {
+            *flushed_ns = self.newest_ns;
+            let counters = self.counters;
+            self.json(COUNTERS, self.newest_ns, 0, &counters)?;
+        }
         Ok(self.writer.flush()?)
     }
 

@@ -46,6 +46,8 @@ def check(path):
         size = file.seek(0, 2)
         start, end = summary.statistics.message_start_time, summary.statistics.message_end_time
         seconds = (end - start) / 1e9
+        if not 0 < seconds < 3600:
+            raise ValueError(f"its first and last message are {seconds:.0f} s apart")
     print(
         f"{path}: {sum(counts.values())} messages on {len(counts)} topics in {seconds:.2f} s, "
         f"{size / seconds / 1e6:.2f} MB/s in the file, {dropped} dropped"
