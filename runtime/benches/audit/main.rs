@@ -6,11 +6,11 @@
 //!
 //! The work: audits one after the other, everything in the caches. And in place: the shipped goal model decides about
 //! noise again and again; after each inference, with its weights in the caches in place of everything else, one
-//! decision of recorded episodes is audited whole: grammar, meaning, world. Both are timed as the mind times them,
-//! with two readings of the clock between (the first fetches the clock's own memory) and one after, so the audit's
-//! figure holds one reading of the clock, whose cost is printed. In half of the rounds, drawn at random, the audit is called up while the model's output is read, as
-//! the mind does; the difference of the medians of that reading is what calling up costs. What the model itself says to
-//! noise, that nothing can be done, is audited in between.
+//! decision of recorded episodes is audited whole: grammar, meaning, world. Both are timed as the mind times them, with
+//! two readings of the clock between (the first fetches the clock's own memory) and one after, so the audit's figure
+//! holds one reading of the clock, whose cost is printed. In half of the rounds, drawn at random, the audit is called
+//! up while the model's output is read, as the mind does; the difference of the medians of that reading is what calling
+//! up costs. What the model itself says to noise, that nothing can be done, is audited in between.
 //!
 //! `decisions.txt` was written by
 //! `cargo run --release --example audit_check -- --episodes 4 --corruptions 0 --write-stream FILE`.
