@@ -64,6 +64,11 @@ impl Schedule {
         Wake { slot, lateness_ns, skipped }
     }
 
+    /// Moves all slots to come by so much, ns; less than 0: they come earlier.
+    pub fn shift(&mut self, later_ns: i64) {
+        self.origin_ns = self.origin_ns.saturating_add_signed(later_ns);
+    }
+
     /// Slots served so far.
     #[must_use]
     pub fn run(&self) -> u64 {

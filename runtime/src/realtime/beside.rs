@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reflexarc_drivers::Clock;
 
+use super::phase::Phase;
 use super::wires::{Flags, Handed, MindEnds, Outgoing, SenderEnds, count};
 use crate::clockwork::{Schedule, monotonic_ns, sleep_until, tighten_timer_slack};
 use crate::ledger::SentRecord;
@@ -20,6 +21,7 @@ pub(super) fn run_mind(
     mind: &mut Mind,
     mut ends: MindEnds,
     mut schedule: Schedule,
+    mut phase: Phase,
     clock: &Clock,
     stop: &AtomicBool,
     flags: &Flags,
@@ -36,8 +38,12 @@ pub(super) fn run_mind(
         let Some(snapshot) = ends.snapshot.output_buffer() else {
             continue;
         };
-        let thought = mind.think(clock.now_ns(), snapshot, skipped);
+        let now_ns = clock.now_ns();
+        let thought = mind.think(now_ns, snapshot, skipped);
         skipped = 0;
+        if let (Some(_), Some(received_ns)) = (&thought, snapshot.received_ns) {
+            schedule.shift(phase.took(snapshot.observation_ns, now_ns.saturating_sub(received_ns)));
+        }
         if let Some((thought, record)) = thought {
             ends.thought.write(Some(Handed { number: record.number, thought, timing: record.timing }));
             if ends.thoughts.push(record).is_err() {

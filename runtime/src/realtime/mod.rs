@@ -22,6 +22,7 @@
 mod beside;
 mod books;
 mod health;
+mod phase;
 mod tick;
 mod watching;
 mod wires;
@@ -46,6 +47,7 @@ use crate::runtime::{Runtime, RuntimeError};
 use crate::senses::Senses;
 use beside::{run_mind, send_commands};
 use books::{Books, MIND_PATIENCE, keep_books};
+use phase::Phase;
 use tick::Reflexing;
 pub use tick::SHUTDOWN_NS;
 use watching::watch;
@@ -110,7 +112,8 @@ pub fn run(
                 let _done = SetOnDrop(&flags.mind_done, None);
                 if let Some(start_ns) = flags.await_start() {
                     let schedule = Schedule::new(start_ns + MIND_OFFSET_NS, mind_hz);
-                    run_mind(&mut mind, mind_ends, schedule, &clock, &stop, &flags);
+                    let phase = Phase::new(reflex_hz, mind_hz);
+                    run_mind(&mut mind, mind_ends, schedule, phase, &clock, &stop, &flags);
                 }
                 mind.instruction().to_owned()
             }
