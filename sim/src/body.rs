@@ -16,6 +16,8 @@ use crate::render::Mesh;
 const ARM_STIFFNESS: f32 = 4000.0;
 /// Damping of an arm servo, 1/s.
 const ARM_DAMPING: f32 = 120.0;
+/// How much faster than its joint's limit a servo goes of its own accord to make up for what it is behind.
+const CATCH_UP: f64 = 1.02;
 /// Rotor inertia seen at each revolute joint, kg·m².
 const ARM_ARMATURE: f32 = 0.1;
 /// Stiffness of a finger servo, N/m: high, so that the force limit decides the grip.
@@ -49,6 +51,14 @@ pub enum BodyError {
         /// Prismatic joints found.
         fingers: usize,
     },
+    /// A joint could turn at any speed.
+    #[error("joint `{joint}` has a velocity limit of {found} rad/s, expected more than 0")]
+    VelocityLimit {
+        /// Its name.
+        joint: String,
+        /// What the description says; 0 where it says nothing.
+        found: f64,
+    },
 }
 
 /// One drawn piece of the robot.
@@ -70,11 +80,24 @@ struct Part {
 /// The arm and its gripper inside a physics world.
 pub struct ArmBody {
     joints: Vec<rp::MultibodyJointHandle>,
+    /// Velocity limits of the joints, rad/s.
+    speed_limits_rad_s: Vec<f64>,
+    /// Where the joints shall be, rad, and how fast they shall be there, rad/s.
+    goal: ([f64; 7], [f64; 7]),
     fingers: [rp::MultibodyJointHandle; 2],
     /// Collider of each finger's pad: left, right.
     pub(crate) pads: [rp::ColliderHandle; 2],
     parts: Vec<Part>,
     pub(crate) visuals: Vec<Visual>,
+}
+
+/// The goal (rad, rad/s) nearest to `q` and `qd` with which a servo that stands at `q_now` goes no faster than `limit`,
+/// rad/s. Its velocity loop is given `qd` + (`q` - where it is) stiffness / damping, and on the average over a step of
+/// `dt_s` it is half a step further than `q_now`.
+fn within_speed(q_now: f64, q: f64, qd: f64, limit: f64, dt_s: f64) -> (f64, f64) {
+    let qd = qd.clamp(-limit, limit);
+    let reach = |speed: f64| q_now + (speed - qd) * (f64::from(ARM_DAMPING / ARM_STIFFNESS) + dt_s / 2.0);
+    (q.max(reach(-limit)).min(reach(limit)), qd)
 }
 
 fn pose_of(origin: &urdf_rs::Pose) -> rp::Pose {
@@ -106,6 +129,11 @@ fn missing(what: &'static str, name: &str) -> BodyError {
 
 fn link_of<'a>(robot: &'a urdf_rs::Robot, name: &str) -> Result<&'a urdf_rs::Link, BodyError> {
     robot.links.iter().find(|l| l.name == name).ok_or_else(|| missing("link", name))
+}
+
+fn velocity_limit(joint: &urdf_rs::Joint) -> Result<f64, BodyError> {
+    let found = joint.limit.velocity;
+    if found > 0.0 { Ok(found) } else { Err(BodyError::VelocityLimit { joint: joint.name.clone(), found }) }
 }
 
 /// A new body for the joint's child link, joined to `parent` with one free axis.
@@ -192,7 +220,8 @@ impl ArmBody {
     /// joint angles `q_rad` (7) with the gripper `width_m` open.
     ///
     /// # Errors
-    /// When the description does not parse or is not a 7-joint arm with a two-finger gripper.
+    /// When the description does not parse, is not a 7-joint arm with a two-finger gripper, or gives a joint no velocity
+    /// limit.
     pub fn build(
         world: &mut rp::PhysicsWorld,
         urdf: &str,
@@ -207,7 +236,7 @@ impl ArmBody {
             body_from_link: rp::Pose::identity(),
             finger: false,
         }];
-        let (mut joints, mut fingers) = (Vec::new(), Vec::new());
+        let (mut joints, mut speed_limits_rad_s, mut fingers) = (Vec::new(), Vec::new(), Vec::new());
         let mut pending: Vec<&urdf_rs::Joint> = robot.joints.iter().collect();
         while !pending.is_empty() {
             let ready = pending.iter().position(|j| parts.iter().any(|p| p.link == j.parent.link));
@@ -222,7 +251,12 @@ impl ArmBody {
                 urdf_rs::JointType::Revolute | urdf_rs::JointType::Prismatic => {
                     let link = link_of(&robot, &joint.child.link)?;
                     let (body, handle) = insert_joint(world, parent.body, body_from_joint, joint, link)?;
-                    if finger { &mut fingers } else { &mut joints }.push(handle);
+                    if finger {
+                        fingers.push(handle);
+                    } else {
+                        joints.push(handle);
+                        speed_limits_rad_s.push(velocity_limit(joint)?);
+                    }
                     (body, rp::Pose::identity())
                 }
                 _ => (parent.body, body_from_joint),
@@ -243,12 +277,13 @@ impl ArmBody {
         else {
             return Err(BodyError::Joints { found, fingers: finger_count });
         };
-        let arm = Self { joints, fingers, pads, parts, visuals };
+        let goal = (*q_rad, [0.0; 7]);
+        let mut arm = Self { joints, speed_limits_rad_s, goal, fingers, pads, parts, visuals };
         arm.set_up(world, q_rad, width_m);
         Ok(arm)
     }
 
-    fn set_up(&self, world: &mut rp::PhysicsWorld, q_rad: &[f64; 7], width_m: f64) {
+    fn set_up(&mut self, world: &mut rp::PhysicsWorld, q_rad: &[f64; 7], width_m: f64) {
         let finger_ids = self.fingers.map(|h| world.multibody_joints.get(h).map_or(0, |(_, id)| id));
         let Some((multibody, _)) = world.multibody_joints.get_mut(self.joints[0]) else { return };
         // The root turns from free to fixed only here; before that, displacements would shift.
@@ -278,26 +313,14 @@ impl ArmBody {
     /// Sets the servos: joint positions (rad) with velocity feed-forward (rad/s), the gripper's
     /// opening (m) and its largest force per finger (N).
     pub fn command(
-        &self,
+        &mut self,
         world: &mut rp::PhysicsWorld,
         q_rad: &[f64; 7],
         qd_rad_s: &[f64; 7],
         width_m: f64,
         force_n: f64,
     ) {
-        for ((handle, q), qd) in self.joints.iter().zip(q_rad).zip(qd_rad_s) {
-            if let Some((multibody, id)) = world.multibody_joints.get_mut(*handle)
-                && let Some(link) = multibody.link_mut(id)
-            {
-                link.joint.data.set_motor(
-                    rp::JointAxis::AngX,
-                    *q as f32,
-                    *qd as f32,
-                    ARM_STIFFNESS,
-                    ARM_DAMPING,
-                );
-            }
-        }
+        self.goal = (*q_rad, *qd_rad_s);
         for handle in self.fingers {
             if let Some((multibody, id)) = world.multibody_joints.get_mut(handle)
                 && let Some(link) = multibody.link_mut(id)
@@ -311,6 +334,28 @@ impl ArmBody {
                     FINGER_DAMPING,
                 );
                 data.set_motor_max_force(rp::JointAxis::LinX, force_n as f32);
+            }
+        }
+    }
+
+    /// The arm's servos before a step of `world`: each a position loop around a velocity loop, as in a real drive, and
+    /// what the position loop asks for is cut to the joint's velocity limit. So a goal that jumps, as after commands
+    /// that were lost, is made up for within the limit.
+    pub fn drive(&self, world: &mut rp::PhysicsWorld) {
+        let dt_s = f64::from(world.integration_parameters.dt);
+        let goals = self.goal.0.iter().zip(&self.goal.1).zip(&self.speed_limits_rad_s);
+        for (handle, ((q, qd), limit_rad_s)) in self.joints.iter().zip(goals) {
+            let Some((multibody, id)) = world.multibody_joints.get_mut(*handle) else { continue };
+            let (q_now, _) = Self::coordinate(multibody, id, 3);
+            let (q, qd) = within_speed(q_now, *q, *qd, limit_rad_s * CATCH_UP, dt_s);
+            if let Some(link) = multibody.link_mut(id) {
+                link.joint.data.set_motor(
+                    rp::JointAxis::AngX,
+                    q as f32,
+                    qd as f32,
+                    ARM_STIFFNESS,
+                    ARM_DAMPING,
+                );
             }
         }
     }

@@ -155,6 +155,7 @@ impl World {
 
     /// One physics step of 1/[`PHYSICS_HZ`] s.
     pub fn step(&mut self) {
+        self.arm.drive(&mut self.physics);
         self.physics.step();
     }
 

@@ -1,6 +1,8 @@
 //! The simulated world: scenes, physics at rest, determinism, and the node's manners.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use reflexarc_drivers::msg::{Header, Image, JointState, JointTrajectory, JointTrajectoryPoint};
 use reflexarc_drivers::topic::Topics;
 use reflexarc_drivers::{Bus, Clock, Link, Subscription};
@@ -150,6 +152,53 @@ fn late_and_malformed_commands_do_not_move_the_arm() {
     assert_eq!((stats.obeyed, stats.refused_late, stats.refused_malformed), (1, 1, 2));
     let (q, _) = bench.node.world().joints();
     assert!((q[0] - 0.02).abs() < 2e-3, "the last good command holds: {q:?}");
+}
+
+/// The first joint to and fro between its limits of speed, with the jumps that lost commands leave: the arm itself keeps
+/// the limit, and is back on its way soon after.
+#[test]
+fn lost_commands_are_made_up_for_within_the_speed_limit() {
+    const LIMIT_RAD_S: f64 = 2.175;
+    const ACCELERATION_RAD_S2: f64 = 10.0;
+    for seed in 0..8 {
+        let mut bench = bench();
+        let commands = bench.link.publisher(&bench.topics.joint_command).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (mut q, mut qd, mut way) = (0.0_f64, 0.0_f64, 1.0);
+        let (mut lost_ticks, mut since_lost, mut fastest_rad_s) = (0, 0, 0.0_f64);
+        for _ in 0..960 {
+            if q * way > 0.8 {
+                way = -way;
+            }
+            let change = ACCELERATION_RAD_S2 / 240.0;
+            qd += (way * LIMIT_RAD_S - qd).clamp(-change, change);
+            q += qd / 240.0;
+            if lost_ticks > 0 {
+                (lost_ticks, since_lost) = (lost_ticks - 1, 0);
+            } else {
+                let mut command = bench.command(q, bench.now_ns);
+                command.points[0].velocities[0] = qd;
+                commands.put(&command).unwrap();
+                since_lost += 1;
+                if rng.random_bool(0.01) {
+                    lost_ticks = rng.random_range(1..40);
+                }
+            }
+            bench.tick();
+            let (q_now, qd_now) = bench.node.world().joints();
+            fastest_rad_s = fastest_rad_s.max(qd_now[0].abs());
+            assert!(since_lost < 240 || (q_now[0] - q).abs() < 0.02, "seed {seed}: {} and not {q}", q_now[0]);
+        }
+        let share = fastest_rad_s / LIMIT_RAD_S;
+        assert!((0.9..1.03).contains(&share), "seed {seed}: {share:.3} of the limit");
+    }
+}
+
+#[test]
+fn a_joint_without_a_velocity_limit_is_refused() {
+    let urdf = ARM7_URDF.replacen(r#"velocity="2.175""#, r#"velocity="0""#, 1);
+    let error = World::new(Scene::pick(0), &urdf, &ARM7_HOME_RAD, 0.08, 4).err().unwrap().to_string();
+    assert!(error.contains("joint1") && error.contains("velocity limit of 0 rad/s"), "{error}");
 }
 
 #[test]
