@@ -162,6 +162,12 @@ pub struct Report {
     pub mind_missed: u64,
     /// The same as a share of all its periods, percent.
     pub mind_missed_percent: f64,
+    /// Periods of the mind with nothing to decide about: senses were bad or nothing new had come.
+    #[serde(default)]
+    pub mind_idle: u64,
+    /// By how much the mind's periods were moved to keep step with the cameras, in all, ms; less than 0: earlier.
+    #[serde(default)]
+    pub mind_moved_ms: f64,
     /// Ticks of the reflex.
     pub ticks: u64,
     /// Periods of the reflex that were missed.
@@ -241,6 +247,8 @@ impl Report {
             policy_panics: ledger.policy_panics,
             mind_missed: ledger.thoughts_skipped,
             mind_missed_percent: percent(ledger.thoughts_skipped, ledger.thoughts),
+            mind_idle: ledger.thoughts_idle,
+            mind_moved_ms: ledger.mind_moved_ns as f64 / 1e6,
             ticks: ledger.ticks,
             reflex_missed: ledger.ticks_skipped,
             reflex_missed_percent: percent(ledger.ticks_skipped, ledger.ticks),
@@ -304,13 +312,14 @@ impl Report {
         writeln!(out, "time              {:.2} s run, done after {done}", self.duration_s)?;
         writeln!(
             out,
-            "decisions         {} ({:.1}/s), {} tokens, {} policy errors, {} periods missed ({:.2} %)",
+            "decisions         {} ({:.1}/s), {} tokens, {} policy errors, {} periods missed ({:.2} %), {} idle",
             self.decisions,
             self.decisions_per_s,
             self.tokens,
             self.policy_errors,
             self.mind_missed,
-            self.mind_missed_percent
+            self.mind_missed_percent,
+            self.mind_idle
         )?;
         writeln!(
             out,

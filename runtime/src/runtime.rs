@@ -191,6 +191,21 @@ impl Runtime {
         })
     }
 
+    /// One period of the mind.
+    fn decide(&mut self, now_ns: u64) {
+        let Some((thought, record)) = self.mind.think(now_ns, &self.snapshot, 0) else {
+            self.ledger.thoughts_idle += 1;
+            return;
+        };
+        self.ledger.thought(&record);
+        self.watch.thought(&record);
+        let longer = u128::from(self.mind.imitated_delay_ns()) * u128::from(self.config.rates.reflex_hz);
+        let longer = u64::try_from(longer.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
+        let due = self.tick.saturating_add(self.config.lockstep_delay_ticks()).saturating_add(longer);
+        self.pending = Some((due, (record.number, thought)));
+        self.take_due();
+    }
+
     /// One lockstep tick at `now_ns`; call it `reflex_hz` times per simulated second.
     ///
     /// The order within a tick is at the head of this module. Never sleeps.
@@ -198,17 +213,8 @@ impl Runtime {
         self.take_due();
         self.snapshot = self.spine.sense(now_ns);
         // A policy that is still at it is not asked again.
-        if self.pending.is_none()
-            && self.tick.is_multiple_of(self.config.ticks_per_decision())
-            && let Some((thought, record)) = self.mind.think(now_ns, &self.snapshot, 0)
-        {
-            self.ledger.thought(&record);
-            self.watch.thought(&record);
-            let longer = u128::from(self.mind.imitated_delay_ns()) * u128::from(self.config.rates.reflex_hz);
-            let longer = u64::try_from(longer.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
-            let due = self.tick.saturating_add(self.config.lockstep_delay_ticks()).saturating_add(longer);
-            self.pending = Some((due, (record.number, thought)));
-            self.take_due();
+        if self.pending.is_none() && self.tick.is_multiple_of(self.config.ticks_per_decision()) {
+            self.decide(now_ns);
         }
         let thought = self.thought.as_ref().map(|(number, thought)| (*number, thought));
         let command = self.spine.act(now_ns, &self.snapshot, thought);

@@ -107,11 +107,14 @@ pub fn run(live: &Live, cast: &Cast, tell: &mut dyn FnMut(String)) -> Result<(Ve
     Ok((lines, faults))
 }
 
+/// Periods that begin within `span_s`. Both ends of it were late by less than a period each.
+fn slots(span_s: f64, hz: u32) -> u64 {
+    (span_s * f64::from(hz)).round() as u64 + 1
+}
+
 /// Whether everything that did not arrive was counted.
 fn books(report: &Report, config: &Config, state: &State, lines: &mut Vec<String>, faults: &mut Vec<String>) {
-    // Both ends of the span were late by less than a period each.
-    let slots = |hz: u32| (report.duration_s * f64::from(hz)).round() as u64 + 1;
-    let periods = slots(config.rates.reflex_hz);
+    let periods = slots(report.duration_s, config.rates.reflex_hz);
     let counted = report.ticks + report.reflex_missed;
     lines.push(format!(
         "periods of the reflex: {periods} by the clock, {} served + {} missed",
@@ -120,7 +123,7 @@ fn books(report: &Report, config: &Config, state: &State, lines: &mut Vec<String
     if counted.abs_diff(periods) > 1 {
         faults.push(format!("{} periods of the reflex are in no book", counted.abs_diff(periods)));
     }
-    mind_books(report, config, slots(config.rates.mind_hz), lines, faults);
+    mind_books(report, config, lines, faults);
     balance(
         lines,
         faults,
@@ -157,28 +160,16 @@ fn books(report: &Report, config: &Config, state: &State, lines: &mut Vec<String
     }
 }
 
-/// The mind is not asked while senses are bad, nor while the arm is braked at the end; the report has no counter of
-/// that, so it is compared with the ticks that say so.
-fn mind_books(
-    report: &Report,
-    config: &Config,
-    periods: u64,
-    lines: &mut Vec<String>,
-    faults: &mut Vec<String>,
-) {
-    let bad_senses =
-        |mode: &&str| ["stale", "black", "senses", "clock"].iter().any(|word| mode.contains(word));
-    let blind_ticks: u64 =
-        report.modes.iter().filter(|(mode, _)| bad_senses(&mode.as_str())).map(|(_, ticks)| ticks).sum();
-    let unasked = periods.saturating_sub(report.decisions + report.mind_missed);
-    let explained = blind_ticks.div_ceil(config.ticks_per_decision()) + u64::from(config.rates.mind_hz);
+/// The mind is not asked any more while the arm is braked at the end; that takes a second at most.
+fn mind_books(report: &Report, config: &Config, lines: &mut Vec<String>, faults: &mut Vec<String>) {
+    let hz = config.rates.mind_hz;
+    let periods = slots(report.duration_s - report.mind_moved_ms / 1e3, hz);
+    let counted = report.decisions + report.mind_missed + report.mind_idle;
     lines.push(format!(
-        "periods of the mind: {periods} by the clock, {} decided + {} missed + {unasked} not asked (bad senses in \
-         {blind_ticks} ticks, and the braking at the end)",
-        report.decisions, report.mind_missed
+        "periods of the mind: {periods} by the clock, {} decided + {} missed + {} idle; moved by {:.0} ms in all",
+        report.decisions, report.mind_missed, report.mind_idle, report.mind_moved_ms
     ));
-    if unasked > explained {
-        faults
-            .push(format!("{unasked} periods of the mind were not asked, at most {explained} are explained"));
+    if counted > periods + 1 || counted + u64::from(hz) < periods {
+        faults.push(format!("the mind's books have {counted} periods of {periods}"));
     }
 }

@@ -171,8 +171,11 @@ pub fn run(
         &mut faults,
         "periods of the mind",
         ticks.div_ceil(ticks_per_decision),
-        &[("decided", report.decisions), ("missed", report.mind_missed), ("without good senses", blind)],
+        &[("decided", report.decisions), ("missed", report.mind_missed), ("idle", report.mind_idle)],
     );
+    if report.mind_idle != blind {
+        faults.push(format!("the mind idled {} times, {blind} times without good senses", report.mind_idle));
+    }
     let stats = node.command_stats();
     balance(
         &mut lines,

@@ -148,6 +148,8 @@ fn failsafe(vitals: &Vitals<'_>) -> Part {
 fn mind(vitals: &Vitals<'_>, before: &Before) -> Part {
     const OUTCOME: Metric = gauge("reflexarc_outcome", "1 for how the task stands.");
     const MISSED: Metric = counter("reflexarc_decisions_missed_total", "Periods of the mind missed.");
+    const IDLE: Metric =
+        counter("reflexarc_mind_idle_total", "Periods of the mind with nothing to decide about.");
     let (progress, ledger) = (vitals.progress, vitals.ledger);
     let mut part = Part::new("mind", progress.message.clone());
     let silent_s = ledger
@@ -179,6 +181,7 @@ fn mind(vitals: &Vitals<'_>, before: &Before) -> Part {
             progress.decisions_per_s,
         )
         .count("missed", MISSED, ledger.thoughts_skipped)
+        .count("idle", IDLE, ledger.thoughts_idle)
         .count(
             "failed",
             counter("reflexarc_policy_errors_total", "Times that the policy failed."),

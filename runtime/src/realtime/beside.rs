@@ -33,22 +33,27 @@ pub(super) fn run_mind(
         sleep_until(schedule.deadline_ns());
         skipped += schedule.wake(monotonic_ns()).skipped;
         if !ends.snapshot.update() {
+            count(&flags.mind_idle);
             continue;
         }
         let Some(snapshot) = ends.snapshot.output_buffer() else {
+            count(&flags.mind_idle);
             continue;
         };
         let now_ns = clock.now_ns();
-        let thought = mind.think(now_ns, snapshot, skipped);
+        let Some((thought, record)) = mind.think(now_ns, snapshot, skipped) else {
+            flags.mind_idle.fetch_add(1 + std::mem::take(&mut skipped), Ordering::Relaxed);
+            continue;
+        };
         skipped = 0;
-        if let (Some(_), Some(received_ns)) = (&thought, snapshot.received_ns) {
-            schedule.shift(phase.took(snapshot.observation_ns, now_ns.saturating_sub(received_ns)));
+        if let Some(received_ns) = snapshot.received_ns {
+            let later_ns = phase.took(snapshot.observation_ns, now_ns.saturating_sub(received_ns));
+            schedule.shift(later_ns);
+            flags.mind_moved_ns.fetch_add(later_ns, Ordering::Relaxed);
         }
-        if let Some((thought, record)) = thought {
-            ends.thought.write(Some(Handed { number: record.number, thought, timing: record.timing }));
-            if ends.thoughts.push(record).is_err() {
-                count(&flags.records_lost);
-            }
+        ends.thought.write(Some(Handed { number: record.number, thought, timing: record.timing }));
+        if ends.thoughts.push(record).is_err() {
+            count(&flags.records_lost);
         }
     }
 }

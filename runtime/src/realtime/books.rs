@@ -70,6 +70,8 @@ pub(super) fn keep_books(
             ledger.sent(&record);
         }
         ledger.lost = read(&flags.records_lost);
+        ledger.thoughts_idle = read(&flags.mind_idle);
+        ledger.mind_moved_ns = flags.mind_moved_ns.load(Ordering::Relaxed);
         teller.look(monotonic_ns());
         let now_ns = clock.now_ns();
         let per_s = rate.update(now_ns, ledger.thoughts);

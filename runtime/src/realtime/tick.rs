@@ -55,7 +55,8 @@ impl Reflexing {
                 .map(|handed| handed.timing)
                 .filter(|timing| command.first && command.observation_ns == Some(timing.observation_ns));
             let outgoing = Outgoing { command, ready_ns: self.clock.now_ns(), timing };
-            if self.ends.commands.push(outgoing).is_err() {
+            // Without joints it commands nothing, and what it says of the torque the next one says again.
+            if self.ends.commands.push(outgoing).is_err() && command.joints.is_some() {
                 count(&flags.commands_dropped);
             }
             self.sender.unpark();

@@ -7,7 +7,7 @@
 //! * a *ring* (`rtrb`) holds records that are `Copy`; what does not fit is dropped and counted.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::Thread;
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -69,6 +69,10 @@ pub(super) struct Flags {
     pub grants: OnceLock<Vec<Grant>>,
     /// Commands that the sender was too slow for.
     pub commands_dropped: AtomicU64,
+    /// Periods of the mind with nothing to decide about.
+    pub mind_idle: AtomicU64,
+    /// By how much the mind's periods were moved in all, ns; less than 0: earlier.
+    pub mind_moved_ns: AtomicI64,
     /// Records that the books were too slow for.
     pub records_lost: AtomicU64,
 }
