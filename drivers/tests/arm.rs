@@ -393,7 +393,8 @@ proptest! {
         commands in prop::collection::vec(prop::collection::vec(-4.0..4.0_f64, 6), 1..60),
         ages_ms in prop::collection::vec(0..200_u64, 60),
     ) {
-        let config = ArmConfig { engage_rad: 1.0, ..ArmConfig::default() };
+        let mut config = ArmConfig { engage_rad: 1.0, ..ArmConfig::default() };
+        config.joints[1].max_speed_rad_s = Some(0.5);
         let mut rig = Rig::new(config.clone(), WireFaults::default());
         let calibration = Calibration::from_json(SO101).unwrap();
         let axes = config.axes(&calibration).unwrap();

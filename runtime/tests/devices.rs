@@ -5,8 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use reflexarc_runtime::Config;
 use reflexarc_runtime::devices::Driver;
+use reflexarc_runtime::{Config, load_chain};
 
 const SO101: &str = include_str!("../so101.toml");
 
@@ -124,6 +124,23 @@ servo_dead_ms = 2000
     let path = folder.join("robot.toml");
     std::fs::write(&path, text).unwrap();
     path
+}
+
+/// Commands keep the limits; what a driver makes up for after lost ones must too.
+#[test]
+fn the_arms_driver_moves_no_joint_faster_than_the_robots_limits() {
+    let folder = Folder::new("devices-speed");
+    let mut config = Config::load(&simulated_robot(&folder.0)).unwrap();
+    let chain = load_chain(&config).unwrap();
+    config.drivers.arm.as_mut().unwrap().joints[1].max_speed_rad_s = Some(0.3);
+    let mut speeds_at = |speed_scale| {
+        config.limits.speed_scale = speed_scale;
+        let arm = config.drivers.arm_within(&chain, &config.limits).unwrap();
+        arm.joints.iter().map(|joint| joint.max_speed_rad_s.unwrap()).collect::<Vec<_>>()
+    };
+    // The description allows 3.1 rad/s, the driver's configuration 3.
+    assert_eq!(speeds_at(1.0), [3.0, 0.3, 3.0, 3.0, 3.0]);
+    assert_eq!(speeds_at(0.5), [1.55, 0.3, 1.55, 1.55, 1.55]);
 }
 
 /// The whole way round with the drivers as processes: the servos' bytes, joint states, the model, commands, servos.

@@ -188,6 +188,7 @@ fn config() -> Result<ArmConfig, ServoSideError> {
     let joints = chain.limits().iter().zip(JOINT_NAMES).map(|(limit, name)| ArmJointConfig {
         name: name.to_owned(),
         middle_rad: (limit.lower_rad + limit.upper_rad) / 2.0,
+        max_speed_rad_s: Some(limit.velocity_rad_s),
         ..ArmJointConfig::default()
     });
     Ok(ArmConfig {

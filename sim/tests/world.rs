@@ -163,6 +163,7 @@ fn lost_commands_are_made_up_for_within_the_speed_limit() {
     for seed in 0..8 {
         let mut bench = bench();
         let commands = bench.link.publisher(&bench.topics.joint_command).unwrap();
+        bench.node.set_camera_hz(1);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (mut q, mut qd, mut way) = (0.0_f64, 0.0_f64, 1.0);
         let (mut lost_ticks, mut since_lost, mut fastest_rad_s) = (0, 0, 0.0_f64);

@@ -86,6 +86,9 @@ pub struct ArmJointConfig {
     pub reversed: bool,
     /// The joint's angle in the middle of the calibrated range, rad.
     pub middle_rad: f64,
+    /// Fastest that its goal moves, rad/s, where that is slower than the arm's; absent: as fast as the arm's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_speed_rad_s: Option<f64>,
 }
 
 /// The gripper and its servo.
@@ -172,6 +175,10 @@ impl ArmConfig {
         for (i, joint) in self.joints.iter().enumerate() {
             let key = format!("joints[{i}].middle_rad");
             between(&key, joint.middle_rad, -6.3, 6.3, "-6.3 to 6.3 rad")?;
+            if let Some(speed_rad_s) = joint.max_speed_rad_s {
+                let key = format!("joints[{i}].max_speed_rad_s");
+                between(&key, speed_rad_s, 1e-3, 20.0, "0.001 to 20 rad/s")?;
+            }
         }
         if !(9_600..=4_500_000).contains(&self.baud) {
             return fault("baud", self.baud.to_string(), "9600 to 4500000");
@@ -239,7 +246,7 @@ impl ArmConfig {
                 name: joint.name.clone(),
                 figures: calibration.joint(&or(&joint.servo, &joint.name))?,
                 kind: AxisKind::Angle { reversed: joint.reversed, middle_rad: joint.middle_rad },
-                max_speed: self.max_speed_rad_s,
+                max_speed: joint.max_speed_rad_s.unwrap_or(f64::INFINITY).min(self.max_speed_rad_s),
             });
         }
         if !self.gripper.name.is_empty() {

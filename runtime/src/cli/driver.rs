@@ -17,6 +17,7 @@ use reflexarc_drivers::{Clock, Link, Topics};
 use super::{EXIT_OK, stop_on_signal};
 use crate::config::Config;
 use crate::devices::Driver;
+use crate::runtime::load_chain;
 use crate::say;
 
 pub(super) const EXAMPLES: &str = "\
@@ -80,10 +81,12 @@ impl Node {
         let drivers = &config.drivers;
         Ok(match driver {
             Driver::Arm => {
-                let arm = drivers.arm.as_ref().ok_or_else(missing)?;
+                let chain = load_chain(config)?;
+                drivers.check_joints(&chain)?;
+                let arm = drivers.arm_within(&chain, &config.limits).ok_or_else(missing)?;
                 let (path, calibration) = arm.load_calibration(|name| std::env::var(name).ok())?;
                 say::err(format_args!("arm: calibration {}", path.display()));
-                Self::Arm(ArmNode::start(arm, &calibration, link, topics)?)
+                Self::Arm(ArmNode::start(&arm, &calibration, link, topics)?)
             }
             Driver::Camera(name) => {
                 let camera = drivers.cameras.get(name).ok_or_else(missing)?;

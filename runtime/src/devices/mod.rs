@@ -17,7 +17,7 @@ use reflexarc_drivers::tactile::TactileConfig;
 use reflexarc_kinematics::Chain;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, LimitConfig};
 
 pub use supervisor::Supervisor;
 
@@ -144,6 +144,20 @@ impl DriversConfig {
             }
         }
         Ok(())
+    }
+
+    /// The arm's driver with no joint faster than the robot's description and `limits` allow: those bound what is
+    /// commanded, and where commands were lost it is the driver that makes up for them.
+    #[must_use]
+    pub fn arm_within(&self, chain: &Chain, limits: &LimitConfig) -> Option<ArmConfig> {
+        let mut arm = self.arm.clone()?;
+        for joint in &mut arm.joints {
+            let at = chain.joint_names().iter().position(|name| *name == joint.name);
+            let allowed_rad_s = at.map_or(f64::INFINITY, |at| chain.limits()[at].velocity_rad_s);
+            let own_rad_s = joint.max_speed_rad_s.unwrap_or(arm.max_speed_rad_s);
+            joint.max_speed_rad_s = Some(own_rad_s.min(allowed_rad_s * limits.speed_scale));
+        }
+        Some(arm)
     }
 
     /// Checks that the arm's driver has exactly the joints of the robot's description.
