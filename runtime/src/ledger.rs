@@ -198,7 +198,7 @@ pub struct Ledger {
     pub thinking_ns: Option<(u64, u64)>,
     /// Mind periods skipped.
     pub thoughts_skipped: u64,
-    /// Periods of the mind with nothing to decide about: senses were bad or nothing new had come.
+    /// Periods of the mind with nothing to decide about: senses were bad, nothing new had come, or a chunk still lasts.
     pub thoughts_idle: u64,
     /// By how much the mind's periods were moved to keep step with the cameras, in all, ns; less than 0: earlier.
     pub mind_moved_ns: i64,

@@ -162,7 +162,7 @@ pub struct Report {
     pub mind_missed: u64,
     /// The same as a share of all its periods, percent.
     pub mind_missed_percent: f64,
-    /// Periods of the mind with nothing to decide about: senses were bad or nothing new had come.
+    /// Periods of the mind with nothing to decide about: senses were bad, nothing new had come, or a chunk still lasts.
     #[serde(default)]
     pub mind_idle: u64,
     /// By how much the mind's periods were moved to keep step with the cameras, in all, ms; less than 0: earlier.
