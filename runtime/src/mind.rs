@@ -246,15 +246,8 @@ impl Mind {
         };
         let decided = self.policy.decide_staged(&observation, &ahead, &mut reached);
         let answered = Instant::now();
-        // The first reading of the clock after an inference fetches the clock's own memory, so the audit's time runs
-        // from a second one.
-        let read = Instant::now();
-        let audited = match &decided {
-            Ok(Output::Goals(decision)) => Some(self.audit.decision(decision, &asked)),
-            Ok(Output::Chunk(chunk)) => Some(self.audit.chunk(chunk, observation.time_ns)),
-            Err(_) => None,
-        };
-        let audit_ns = nanoseconds(Instant::now().duration_since(read));
+        let judged = decided.as_ref().ok().map(|output| self.audit.answer(output, &asked));
+        let (audited, audit_ns) = (judged.map(|(event, _)| event), judged.map_or(0, |(_, took_ns)| took_ns));
         let model_ns = nanoseconds(answered.duration_since(begun));
         let said = self.journal.is_some().then(|| Said::from(&decided));
         let (mut tokens, mut skipped) = (0, skipped);

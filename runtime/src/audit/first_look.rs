@@ -9,6 +9,7 @@
 //! products for quotients; the loop stays a loop; nothing is called, and no constant is kept elsewhere.
 
 use std::hint::black_box;
+use std::mem::offset_of;
 use std::ops::Range;
 
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Subtask, Verdict};
@@ -61,12 +62,13 @@ pub(super) struct FirstLook {
     open_m: f64,
     /// What was done so far: here, because these lines are fetched anyway.
     pub(super) order: Order,
-    /// [`Self::look`], called by its address here: the linker's table of addresses would be one more cold line.
-    look: fn(&mut Self, &Decision, u64, &Facts) -> bool,
     sure: Sure,
 }
 
 impl FirstLook {
+    /// What every look compares with. Of `sure`, which follows, it needs one line, and which one the decision says.
+    pub(super) const NUMBERS_BYTES: usize = offset_of!(Self, sure);
+
     pub(super) fn new(hand: &order::Bounds, path: &Path, camera: &SceneCamera, sure: &Sure) -> Self {
         let (low_m, high_m) = path.target_box_m();
         let within = |place: usize, value: f64| match place {
@@ -92,7 +94,6 @@ impl FirstLook {
             felt_n: order::FELT_N,
             open_m: hand.open_m,
             order: Order::default(),
-            look: Self::look,
             sure: *sure,
         };
         for (place, run) in acting().into_iter().enumerate() {
@@ -112,19 +113,9 @@ impl FirstLook {
         look
     }
 
-    /// Where it and its code are, which are about equally long.
-    pub(super) fn data_and_code(&self) -> [*const u8; 2] {
-        [(&raw const *self).cast(), self.look as *const u8]
-    }
-
     /// Whether the decision surely passes; remembers it then.
-    #[inline]
+    #[inline(always)]
     pub(super) fn passes(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> bool {
-        (self.look)(self, decision, asked_ns, facts)
-    }
-
-    /// See [`Self::passes`].
-    fn look(&mut self, decision: &Decision, asked_ns: u64, facts: &Facts) -> bool {
         if decision.observation_ns != asked_ns || !decision.confidence.is_finite() {
             return false;
         }

@@ -5,15 +5,13 @@ use std::hint::black_box;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 
-/// Asks the processor to bring the `len` bytes from each of two addresses on near, and does not wait for it. Any
-/// address will do: nothing is read, and what is not mapped is passed over.
+/// Asks the processor to bring the `len` bytes from an address on near, and does not wait for it. Any address will do:
+/// nothing is read, and what is not mapped is passed over.
 #[inline]
-pub(crate) fn prefetch(starts: [*const u8; 2], len: usize) {
+pub(crate) fn prefetch(start: *const u8, len: usize) {
     // A length that the compiler cannot see: written out, the loop would be as long as what it fetches.
     for offset in (0..black_box(len)).step_by(LINE_BYTES) {
-        for start in starts {
-            prefetch_line(start.wrapping_add(offset));
-        }
+        prefetch_line(start.wrapping_add(offset));
     }
 }
 
