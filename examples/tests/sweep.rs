@@ -28,8 +28,9 @@ fn cells_of_the_sweep_keep_limits_and_promises_and_take_the_failsafe_of_the_tabl
     for (loss_percent, delay_ms, frozen, least) in [
         (0, None, Frozen::JointsShortly, Action::Hold),
         (10, Some(50), Frozen::CamerasShortly, Action::Hold),
-        (0, Some(50), Frozen::CamerasForEver, Action::ControlledStop),
-        (10, Some(50), Frozen::PadsForEver, Action::ControlledStop),
+        // So slow that nowhere the mug is lifted before the stop is due: an episode that succeeds ends in its hold.
+        (0, Some(150), Frozen::CamerasForEver, Action::ControlledStop),
+        (10, Some(150), Frozen::PadsForEver, Action::ControlledStop),
     ] {
         let cell = Cell { loss_percent, delay_ms, frozen };
         let policy = Contender::goal(&weights, DeviceChoice::Cpu, None).unwrap().policy;
