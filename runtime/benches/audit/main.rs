@@ -45,7 +45,7 @@ use reflexarc_vla_model::token::tokens_from_text;
 /// More than any cache of the processors that this runs on.
 const FLUSH_BYTES: usize = 64 << 20;
 /// Rounds through the recorded decisions, beside inferences.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 12;
 /// One in so many is followed by a decision of the model's own.
 const OWN_EVERY: usize = 4;
 /// Chunks audited for each figure.

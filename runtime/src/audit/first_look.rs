@@ -21,17 +21,19 @@ use super::Facts;
 use super::order::{self, Order};
 use super::path::Path;
 use super::reach::{Sure, is_sure};
-use super::reading::{COLOR, FORCE, LOOK_U, WIDTH, X, Z};
+use super::reading::{COLOR, FORCE, LOOK_U, OBJECT, SUBTASK, WIDTH, X, Z};
 use super::view::SceneCamera;
 
-/// Places from the first word that the model chooses to the last number.
-const CHOSEN: Range<usize> = COLOR..FORCE + 1;
+/// Numbers of a decision that acts, in the order of [`Axis::ALL`]: two of the pixel, the rest of the target.
+const NUMBERS: usize = Axis::ALL.len();
+/// How many of them are the pixel's.
+const OF_PIXEL: usize = 2;
 
 /// A point nearer than this to the plane of the camera's eye is left to the rules, m.
 const NEAREST_M: f32 = 1e-3;
 
-/// What the tokens of a place stand for: the one with offset `n` in its run for `low + (2 n + 1) half`. For
-/// numbers that is [`decode`] to the last bit, because halving is exact; words stand for their offset.
+/// What the tokens of a number stand for: the one with offset `n` in its run for `low + (2 n + 1) half`, which is
+/// [`decode`] to the last bit, because halving is exact.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
     low: f64,
@@ -48,8 +50,7 @@ pub(super) struct FirstLook {
     least: [u16; SEQUENCE_MAX],
     /// How many more lie within.
     more: [u16; SEQUENCE_MAX],
-    /// Of the places in [`CHOSEN`].
-    scales: [Scale; SEQUENCE_MAX],
+    scales: [Scale; NUMBERS],
     clear_z_m: f64,
     sideways_m2: f64,
     /// Of a point (x, y, z, 1): its column and row in the image times its depth, and its depth, m.
@@ -83,7 +84,10 @@ impl FirstLook {
             first: [u16::MAX; SEQUENCE_MAX],
             least: [0; SEQUENCE_MAX],
             more: [0; SEQUENCE_MAX],
-            scales: [Scale { low: -0.5, half: 0.5 }; SEQUENCE_MAX],
+            scales: Axis::ALL.map(|axis| {
+                let (low, high) = axis.range();
+                Scale { low, half: (high - low) / (2 * NUMBER_BINS) as f64 }
+            }),
             clear_z_m: path.clear_z_m(),
             sideways_m2: sideways_m * sideways_m,
             image_from_base: camera.image_from_base(),
@@ -104,10 +108,6 @@ impl FirstLook {
                 look.first[place] = run.start;
                 look.least[place] = least;
                 look.more[place] = within.fold(0, |more, _| more + 1);
-            }
-            if let Some((low, high)) = axis.map(Axis::range) {
-                let half = (high - low) / (2 * NUMBER_BINS) as f64;
-                look.scales[place - CHOSEN.start] = Scale { low, half };
             }
         }
         look
@@ -140,31 +140,25 @@ impl FirstLook {
         if beyond != 0 {
             return false;
         }
+        // Behind a reference that the compiler cannot see through: it would pick each out of a register, and say all the
+        // above in twice the code.
+        let offsets = black_box(&offsets);
 
         // What is claimed is what the tokens say.
         let (subtask, [x_m, y_m, z_m]) = (*subtask, target.position_m);
-        let mut said = [0.0; SEQUENCE_MAX];
-        said[..CHOSEN.end - CHOSEN.start].copy_from_slice(&[
-            f64::from(black_box(color.index() as u32)),
-            f64::from(object.index() as u32),
-            0.0,
-            f64::from(*u),
-            f64::from(*v),
-            0.0,
-            f64::from(subtask.index() as u32),
-            x_m,
-            y_m,
-            z_m,
-            target.yaw_rad,
-            target.gripper_width_m,
-            target.gripper_force_n,
-        ]);
-        // A count that the compiler cannot see: it would write the loop out, thirteen times the code.
-        let (offsets, count) = (black_box(&offsets), black_box(CHOSEN.end - CHOSEN.start));
-        for chosen in 0..count {
-            let offset = offsets[(CHOSEN.start + chosen) % SEQUENCE_MAX];
-            let Scale { low, half } = self.scales[chosen % SEQUENCE_MAX];
-            if low + f64::from(2 * u32::from(offset) + 1) * half != said[chosen % SEQUENCE_MAX] {
+        for (place, index) in [(COLOR, color.index()), (OBJECT, object.index()), (SUBTASK, subtask.index())] {
+            if usize::from(offsets[place]) != index {
+                return false;
+            }
+        }
+        let (u64, v64) = (f64::from(*u), f64::from(*v));
+        let said = [u64, v64, x_m, y_m, z_m, target.yaw_rad, target.gripper_width_m, target.gripper_force_n];
+        // A count that the compiler cannot see: it would write the loop out, eight times the code.
+        for number in 0..black_box(NUMBERS) {
+            let number = number % NUMBERS;
+            let place = number + if number < OF_PIXEL { LOOK_U } else { X - OF_PIXEL };
+            let Scale { low, half } = self.scales[number];
+            if low + f64::from(2 * u32::from(offsets[place]) + 1) * half != said[number] {
                 return false;
             }
         }
@@ -233,8 +227,8 @@ fn says(tokens: &[Token], reason: Infeasible) -> bool {
 /// What the number at a place measures; none for words.
 fn axis_at(place: usize) -> Option<Axis> {
     match place {
-        LOOK_U.. if place < LOOK_U + 2 => Axis::ALL.get(place - LOOK_U).copied(),
-        X.. => Axis::ALL.get(place - X + 2).copied(),
+        LOOK_U.. if place < LOOK_U + OF_PIXEL => Axis::ALL.get(place - LOOK_U).copied(),
+        X.. => Axis::ALL.get(place - X + OF_PIXEL).copied(),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use super::event::{Refusal, Rule};
 
 /// Places of the tokens that carry meaning; a test compares them with the grammar.
 pub(super) const COLOR: usize = 2;
+pub(super) const OBJECT: usize = 3;
 pub(super) const LOOK_U: usize = 5;
 pub(super) const SUBTASK: usize = 8;
 pub(super) const X: usize = 9;

@@ -1,9 +1,7 @@
 //! Transformer blocks: see [`crate::goal`]'s `transformer`.
 
 use super::load::Loader;
-use crate::compute::{
-    Activation, Attention, Columns, Dense, DenseSpec, KeysValues, Precision, Rows, Sight, Weight,
-};
+use crate::compute::{Activation, Attention, Columns, Dense, DenseSpec, KeysValues, Rows, Sight, Weight};
 use crate::weights::WeightsError;
 
 /// Attention over the block's own tokens and, if there is one, a memory; then an MLP.
@@ -37,12 +35,7 @@ impl Block {
             out: load.dense(load.bare(out)),
             up: load.dense(DenseSpec { norm: mlp_norm, activation: Activation::Relu, ..up }),
             down: load.dense(down),
-            attention: Attention {
-                heads,
-                kv_heads: heads,
-                head_dim: width / heads,
-                reduced: load.precision() == Precision::Int8,
-            },
+            attention: Attention { heads, kv_heads: heads, head_dim: width / heads, reduced: false },
         })
     }
 
