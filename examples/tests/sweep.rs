@@ -36,7 +36,7 @@ fn cells_of_the_sweep_keep_limits_and_promises_and_take_the_failsafe_of_the_tabl
         let policy = Contender::goal(&weights, DeviceChoice::Cpu, None).unwrap().policy;
         let row = cell.run(SEED, Decider::Policy(policy)).unwrap();
         assert_eq!(row.broken(&Config::default()), None, "{cell:?}");
-        // Not the golden row to the letter: another processor rounds otherwise, and an episode may go otherwise.
+        // Not the golden row to the letter, for processors without a fused multiply-add, which round otherwise.
         assert!(row.failsafe.unwrap().0 >= least, "{cell:?}: {:?}", row.failsafe);
         let golden = golden(cell, SEED);
         assert!(golden[column("failsafe")].ends_with(":sense_lost"), "{golden:?}");

@@ -6,7 +6,7 @@ mod recorded;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use reflexarc_vla_model::compute::{Backend, Precision};
+use reflexarc_vla_model::compute::{Backend, Isa, Precision};
 use reflexarc_vla_model::goal::config::GoalModelConfig;
 use reflexarc_vla_model::goal::engine::Engine;
 use reflexarc_vla_model::goal::model::{GoalModel, HostInputs};
@@ -48,6 +48,25 @@ fn in_f32_the_engine_says_what_the_network_says() {
                 assert!(off <= EXACT, "{text}: {off}");
                 assert_eq!(actual, engine.logits(&inputs, &encoded).unwrap(), "the same bits again");
             }
+        }
+    }
+}
+
+#[test]
+fn every_processor_with_a_fused_multiply_add_says_the_same_to_the_bit() {
+    let (told, moments) = recorded::episode();
+    for precision in [Precision::Int8, Precision::F32] {
+        let mut first: Option<(Isa, Vec<Vec<f32>>)> = None;
+        for isa in
+            Isa::available().iter().filter(|isa| cfg!(target_arch = "aarch64") || **isa > Isa::Portable)
+        {
+            let backend = Backend::cpu_with(2, *isa).unwrap();
+            let engine = Engine::from_bytes(SHIPPED, &backend, Some(precision)).unwrap();
+            let encoded = engine.encode(&words(&told)).unwrap();
+            let inputs = moments.iter().map(|moment| recorded::inputs(engine.config(), moment));
+            let said: Vec<_> = inputs.map(|inputs| engine.logits(&inputs, &encoded).unwrap()).collect();
+            let (like, expected) = first.get_or_insert_with(|| (*isa, said.clone()));
+            assert!(said == *expected, "{precision:?}: {} is not as {}", isa.name(), like.name());
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct CpuOptions {
 /// The goal model with an instruction, deciding: on the CPU by the [`Engine`], elsewhere by burn's network.
 ///
 /// Deciding is deterministic: the same weights on the same device, instruction and observation give
-/// the same decision. It keeps no history.
+/// the same decision, and so do all CPUs with a fused multiply-add. It keeps no history.
 #[derive(Debug)]
 pub struct GoalPolicy {
     name: String,
