@@ -3,13 +3,15 @@
 //! They are a little narrower than the rules, and nearly every sound decision meets them; whatever does not is judged
 //! by the rules themselves. So this can only save time, and a test holds it against them.
 //!
-//! What makes an audit slow is not its arithmetic: a model's weights have passed through the caches, and each line
-//! of code and data that the audit touches has to come back. So all of it is said in less than thirty lines of 64
-//! bytes. What is compared lies side by side; bounds of numbers are bounds of tokens; squares stand for roots and
-//! products for quotients; the loop stays a loop; nothing is called, and no constant is kept elsewhere.
+//! What makes an audit slow is not its arithmetic. A model's weights have passed through the caches since the last one,
+//! and other threads through the processor's memory of which way branches go: each line of code and data has to come
+//! back, and each branch that is taken is guessed wrongly. So all of it is said in less than thirty lines of 64 bytes,
+//! and in one straight run: what is compared lies side by side, and is compared several at a time; bounds of numbers
+//! are bounds of tokens; squares stand for roots and products for quotients; branches lead away, to the rules; nothing
+//! is called, and no constant is kept elsewhere. A loop over eight numbers instead of four pairs of them side by side,
+//! and what else was taken branches, cost 70 ns in the loop.
 
-use std::hint::black_box;
-use std::mem::offset_of;
+use std::hint::{black_box, cold_path};
 use std::ops::Range;
 
 use reflexarc_vla_model::decision::{Decision, Goal, Infeasible, Subtask, Verdict};
@@ -20,57 +22,50 @@ use reflexarc_vla_model::token::Token;
 use super::Facts;
 use super::order::{self, Order};
 use super::path::Path;
-use super::reach::{Sure, is_sure};
+use super::reach::{AnyTurn, ReachMap, is_sure_any_turn};
 use super::reading::{COLOR, FORCE, LOOK_U, OBJECT, SUBTASK, WIDTH, X, Z};
 use super::view::SceneCamera;
 
-/// Numbers of a decision that acts, in the order of [`Axis::ALL`]: two of the pixel, the rest of the target.
-const NUMBERS: usize = Axis::ALL.len();
-/// How many of them are the pixel's.
-const OF_PIXEL: usize = 2;
+/// Numbers of a decision that acts, in the order of [`Axis::ALL`], two at a time: the pixel, then the target.
+const PAIRS: usize = Axis::ALL.len() / 2;
+/// Where the tokens of each pair begin.
+const PAIR_PLACES: [usize; PAIRS] = [LOOK_U, X, X + 2, X + 4];
 
 /// A point nearer than this to the plane of the camera's eye is left to the rules, m.
-const NEAREST_M: f32 = 1e-3;
-
-/// What the tokens of a number stand for: the one with offset `n` in its run for `low + (2 n + 1) half`, which is
-/// [`decode`] to the last bit, because halving is exact.
-#[derive(Clone, Copy, Debug)]
-struct Scale {
-    low: f64,
-    half: f64,
-}
+const NEAREST_M: f32 = 0.05;
 
 /// What the first look compares with, in the order in which it does.
+///
+/// Of a token with offset `n` in the run of those that may stand at its place, `2 n + 1` is used, here its odd number:
+/// what it says, if it is a number, is `low + (2 n + 1) half`, which is [`decode`] to the last bit, because halving is
+/// exact.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(super) struct FirstLook {
-    /// At each place the first id of the run of tokens that may stand there in a sequence that acts.
-    first: [u16; SEQUENCE_MAX],
-    /// The offset of the first of them that lies within the bounds of its number.
+    low: [[f64; 2]; PAIRS],
+    half: [[f64; 2]; PAIRS],
+    /// At each place, what an odd number is below twice the token's id.
+    below: [u16; SEQUENCE_MAX],
+    /// The odd number of the first token within the bounds of its number.
     least: [u16; SEQUENCE_MAX],
-    /// How many more lie within.
+    /// How much more the odd number of the last one is.
     more: [u16; SEQUENCE_MAX],
-    scales: [Scale; NUMBERS],
     clear_z_m: f64,
     sideways_m2: f64,
-    /// Of a point (x, y, z, 1): its column and row in the image times its depth, and its depth, m.
-    image_from_base: [[f32; 4]; 3],
+    /// See [`SceneCamera::image_from_base`].
+    image_from_base: [[f32; 4]; 4],
     nearest_m: f32,
-    tolerance: f32,
     grip_z_m: f32,
     near_m2: f64,
     felt_n: f64,
     open_m: f64,
+    any_turn: AnyTurn,
     /// What was done so far: here, because these lines are fetched anyway.
     pub(super) order: Order,
-    sure: Sure,
 }
 
 impl FirstLook {
-    /// What every look compares with. Of `sure`, which follows, it needs one line, and which one the decision says.
-    pub(super) const NUMBERS_BYTES: usize = offset_of!(Self, sure);
-
-    pub(super) fn new(hand: &order::Bounds, path: &Path, camera: &SceneCamera, sure: &Sure) -> Self {
+    pub(super) fn new(hand: &order::Bounds, path: &Path, camera: &SceneCamera, reach: &ReachMap) -> Self {
         let (low_m, high_m) = path.target_box_m();
         let within = |place: usize, value: f64| match place {
             X..=Z => value >= low_m[place - X] && value <= high_m[place - X],
@@ -79,35 +74,35 @@ impl FirstLook {
             _ => true,
         };
         let (near_m, sideways_m) = (hand.near_m, path.sideways_max_m());
+        let scale = |of: fn((f64, f64)) -> f64| {
+            std::array::from_fn(|pair| std::array::from_fn(|i| of(Axis::ALL[2 * pair + i].range())))
+        };
         let mut look = Self {
-            // Where nothing may stand: no token has this id.
-            first: [u16::MAX; SEQUENCE_MAX],
-            least: [0; SEQUENCE_MAX],
+            low: scale(|(low, _)| low),
+            half: scale(|(low, high)| (high - low) / (2 * NUMBER_BINS) as f64),
+            // Where nothing may stand: twice an id is never odd.
+            below: [0; SEQUENCE_MAX],
+            least: [u16::MAX; SEQUENCE_MAX],
             more: [0; SEQUENCE_MAX],
-            scales: Axis::ALL.map(|axis| {
-                let (low, high) = axis.range();
-                Scale { low, half: (high - low) / (2 * NUMBER_BINS) as f64 }
-            }),
             clear_z_m: path.clear_z_m(),
             sideways_m2: sideways_m * sideways_m,
             image_from_base: camera.image_from_base(),
             nearest_m: NEAREST_M,
-            tolerance: camera.tolerance(),
             grip_z_m: camera.grip_z_m(path.table_z_m()),
             near_m2: near_m * near_m,
             felt_n: order::FELT_N,
             open_m: hand.open_m,
+            any_turn: reach.any_turn(),
             order: Order::default(),
-            sure: *sure,
         };
         for (place, run) in acting().into_iter().enumerate() {
             let axis = axis_at(place);
             let bounded = |offset: u16| axis.is_none_or(|axis| within(place, decode(axis, offset.into())));
             let mut within = (0..run.end - run.start).filter(|offset| bounded(*offset));
             if let Some(least) = within.next() {
-                look.first[place] = run.start;
-                look.least[place] = least;
-                look.more[place] = within.fold(0, |more, _| more + 1);
+                look.below[place] = (2 * run.start).wrapping_sub(1);
+                look.least[place] = 2 * least + 1;
+                look.more[place] = within.fold(0, |more, _| more + 2);
             }
         }
         look
@@ -120,8 +115,11 @@ impl FirstLook {
             return false;
         }
         let (plan, subtask, target, [u, v]) = match &decision.verdict {
-            Verdict::Act { plan, subtask, target, pixel_uv } => (plan, subtask, target, pixel_uv),
-            Verdict::Infeasible(reason) => return says(&decision.tokens, *reason),
+            Verdict::Act { plan, subtask, target, pixel_uv } => (plan, *subtask, target, pixel_uv),
+            Verdict::Infeasible(reason) => {
+                cold_path();
+                return says(&decision.tokens, *reason);
+            }
         };
         let Ok(tokens) = <&[Token; SEQUENCE_MAX]>::try_from(decision.tokens.as_slice()) else {
             return false;
@@ -131,44 +129,40 @@ impl FirstLook {
         };
 
         // The grammar, and the bounds of the gripper, of the workspace and of the table.
-        let mut offsets = [0; SEQUENCE_MAX];
-        let mut beyond = 0;
-        for place in 0..SEQUENCE_MAX {
-            offsets[place] = tokens[place].id().wrapping_sub(self.first[place]);
-            beyond |= offsets[place].wrapping_sub(self.least[place]).saturating_sub(self.more[place]);
-        }
+        let odd: [u16; SEQUENCE_MAX] =
+            std::array::from_fn(|place| tokens[place].id().wrapping_mul(2).wrapping_sub(self.below[place]));
+        let beyond = (0..SEQUENCE_MAX).fold(0, |beyond, place| {
+            beyond | odd[place].wrapping_sub(self.least[place]).saturating_sub(self.more[place])
+        });
         if beyond != 0 {
             return false;
         }
         // Behind a reference that the compiler cannot see through: it would pick each out of a register, and say all the
         // above in twice the code.
-        let offsets = black_box(&offsets);
+        let odd = black_box(&odd);
 
         // What is claimed is what the tokens say.
-        let (subtask, [x_m, y_m, z_m]) = (*subtask, target.position_m);
         for (place, index) in [(COLOR, color.index()), (OBJECT, object.index()), (SUBTASK, subtask.index())] {
-            if usize::from(offsets[place]) != index {
+            if usize::from(odd[place]) != 2 * index + 1 {
                 return false;
             }
         }
-        let said = [
-            f64::from(*u),
-            f64::from(*v),
-            x_m,
-            y_m,
-            z_m,
-            target.yaw_rad,
-            target.gripper_width_m,
-            target.gripper_force_n,
+        let [x_m, y_m, z_m] = target.position_m;
+        let claimed = [
+            [f64::from(*u), f64::from(*v)],
+            [x_m, y_m],
+            [z_m, target.yaw_rad],
+            [target.gripper_width_m, target.gripper_force_n],
         ];
-        // A count that the compiler cannot see: it would write the loop out, eight times the code.
-        for number in 0..black_box(NUMBERS) {
-            let number = number % NUMBERS;
-            let place = number + if number < OF_PIXEL { LOOK_U } else { X - OF_PIXEL };
-            let Scale { low, half } = self.scales[number];
-            if low + f64::from(2 * u32::from(offsets[place]) + 1) * half != said[number] {
-                return false;
+        let mut differ = [false; 2];
+        for (pair, place) in PAIR_PLACES.into_iter().enumerate() {
+            for i in 0..2 {
+                let said = self.low[pair][i] + f64::from(odd[place + i]) * self.half[pair][i];
+                differ[i] |= said != claimed[pair][i];
             }
+        }
+        if differ[0] | differ[1] {
+            return false;
         }
 
         // The way there.
@@ -181,7 +175,7 @@ impl FirstLook {
         }
 
         // In reach.
-        if !is_sure(&self.sure, [offsets[X], offsets[X + 1], offsets[X + 2], offsets[X + 3]]) {
+        if !is_sure_any_turn(&self.any_turn, [odd[X], odd[X + 1], odd[X + 2]].map(|odd| odd >> 1)) {
             return false;
         }
 
@@ -191,28 +185,29 @@ impl FirstLook {
             if subtask == Subtask::Reach && point_z_m > self.grip_z_m {
                 point_z_m = self.grip_z_m;
             }
-            let point_m = [x_m as f32, y_m as f32, point_z_m];
-            let along =
-                |row: &[f32; 4]| row[0] * point_m[0] + row[1] * point_m[1] + row[2] * point_m[2] + row[3];
-            let [columns, rows, depths] = &self.image_from_base;
-            let depth_m = along(depths);
-            let (off_u, off_v) = (along(columns) - u * depth_m, along(rows) - v * depth_m);
-            let most = self.tolerance * depth_m;
-            if !(depth_m > self.nearest_m && off_u * off_u <= most * most && off_v * off_v <= most * most) {
+            let (x_m, y_m) = (x_m as f32, y_m as f32);
+            let [of_x, of_y, of_z, of_one] = &self.image_from_base;
+            let seen: [f32; 4] =
+                std::array::from_fn(|i| of_x[i] * x_m + of_y[i] * y_m + of_z[i] * point_z_m + of_one[i]);
+            // As above: all four at a time.
+            let [column_m, row_m, depth_m, most_m] = *black_box(&seen);
+            let (off_u_m, off_v_m) = (column_m - u * depth_m, row_m - v * depth_m);
+            let most_m2 = most_m * most_m;
+            if !(depth_m > self.nearest_m && off_u_m * off_u_m <= most_m2 && off_v_m * off_v_m <= most_m2) {
                 return false;
             }
         }
 
         // Plausible now.
         let off_m2 = if subtask == Subtask::Grasp { aside_m2 + up_m * up_m } else { aside_m2 };
-        let near = off_m2 <= self.near_m2;
-        if !(near || subtask == Subtask::Reach) {
+        if !(off_m2 <= self.near_m2 || subtask == Subtask::Reach) {
             return false;
         }
-        if matches!(subtask, Subtask::Lift | Subtask::Done) {
-            let closed = subtask == Subtask::Lift && facts.gripper_width_m <= self.open_m;
-            let held = facts.felt_n >= self.felt_n || closed || self.order.lifted();
-            if !held || target.gripper_width_m > self.open_m {
+        let lifts = subtask == Subtask::Lift;
+        if lifts | (subtask == Subtask::Done) {
+            let closed = lifts & (facts.gripper_width_m <= self.open_m);
+            let held = (facts.felt_n >= self.felt_n) | closed | self.order.lifted();
+            if !held | (target.gripper_width_m > self.open_m) {
                 return false;
             }
         }
@@ -228,17 +223,15 @@ fn says(tokens: &[Token], reason: Infeasible) -> bool {
         return false;
     };
     // As numbers: a comparison of slices is a call.
-    let ids = |tokens: &[Token; 4]| tokens.iter().fold(0, |ids, token| ids << 16 | u64::from(token.id()));
+    let ids =
+        |tokens: &[Token; 4]| tokens.iter().rev().fold(0, |ids, token| ids << 16 | u64::from(token.id()));
     ids(tokens) == ids(&[Token::PLAN, Token::INFEASIBLE, Token::reason(reason), Token::END])
 }
 
 /// What the number at a place measures; none for words.
 fn axis_at(place: usize) -> Option<Axis> {
-    match place {
-        LOOK_U.. if place < LOOK_U + OF_PIXEL => Axis::ALL.get(place - LOOK_U).copied(),
-        X.. => Axis::ALL.get(place - X + OF_PIXEL).copied(),
-        _ => None,
-    }
+    let pair = PAIR_PLACES.iter().position(|first| (*first..first + 2).contains(&place))?;
+    Some(Axis::ALL[2 * pair + place - PAIR_PLACES[pair]])
 }
 
 /// The runs of token ids that may stand at each place of a sequence that acts, read off the grammar's own

@@ -100,7 +100,7 @@ impl Order {
     #[inline(always)]
     pub(super) fn passed(&mut self, subtask: Subtask) {
         // Any but these two lets go of what was lifted.
-        self.lifted = subtask == Subtask::Lift || (subtask == Subtask::Done && self.lifted);
+        self.lifted = (subtask == Subtask::Lift) | ((subtask == Subtask::Done) & self.lifted);
     }
 
     /// Whether something was lifted and has not been let go.

@@ -14,6 +14,11 @@ use crate::config::Config;
 /// Heights above the table at which objects are gripped, m.
 const GRIP_HEIGHTS_M: [f64; 2] = [0.02, 0.10];
 
+/// Leaves room for two ways of rounding the same pixel.
+const ROUNDING: f32 = 0.999;
+/// Farther from its pixel, as a part of the image's side, than any point that is not all but beside the eye.
+const ANYWHERE: f32 = 1e6;
+
 /// A calibrated pinhole camera with square pixels, in single precision: one cache line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SceneCamera {
@@ -84,22 +89,19 @@ impl SceneCamera {
         if foot.iter().chain(&head).all(|value| value.is_finite()) { u.max(v) } else { f32::INFINITY }
     }
 
-    /// Of a point (x, y, z, 1) in the base frame: its column and its row times its depth, and its depth.
-    pub(super) fn image_from_base(&self) -> [[f32; 4]; 3] {
+    /// What each of x, y, z and 1 of a point in the base frame adds to its column times its depth, to its row times its
+    /// depth, to its depth, and to how far from its pixel it may be seen, a little less than the tolerance, times its
+    /// depth, m.
+    pub(super) fn image_from_base(&self) -> [[f32; 4]; 4] {
         let row = |axis: &[f32; 3], focal: f32, centre: f32| {
             let [x, y, z]: [f32; 3] = std::array::from_fn(|i| focal * axis[i] + centre * self.forward[i]);
             [x, y, z, -(x * self.eye_m[0] + y * self.eye_m[1] + z * self.eye_m[2])]
         };
-        [
-            row(&self.right, self.focal[0], 0.5),
-            row(&self.down, self.focal[1], 0.5),
-            row(&self.forward, 1.0, 0.0),
-        ]
-    }
-
-    /// How far from its pixel a target may be seen, as a part of the image's side; infinite if it is not compared.
-    pub(super) fn tolerance(&self) -> f32 {
-        if self.tolerance > 0.0 { self.tolerance } else { f32::INFINITY }
+        let columns = row(&self.right, self.focal[0], 0.5);
+        let rows = row(&self.down, self.focal[1], 0.5);
+        let depths = row(&self.forward, 1.0, 0.0);
+        let tolerance = if self.tolerance > 0.0 { self.tolerance * ROUNDING } else { ANYWHERE };
+        std::array::from_fn(|i| [columns[i], rows[i], depths[i], depths[i] * tolerance])
     }
 
     /// The middle of the heights at which objects are gripped, m.
