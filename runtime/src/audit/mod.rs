@@ -33,8 +33,8 @@
 //! implausible and not merely rare.
 //!
 //! # Cost
-//! Nearly every sound decision is passed by a first look, conditions a little narrower than the rules: some 10 to 30 ns
-//! of work, less than a hundred-thousandth of the inference that it audits. What does not pass at first look is judged
+//! Nearly every sound decision is passed by a first look, conditions a little narrower than the rules: some ten
+//! nanoseconds of work, a hundred-thousandth of the inference that it audits. What does not pass at first look is judged
 //! by the rules, one after the other. Whether a target is reached was worked out before ([`reach`]); what the map
 //! leaves open costs two inverse kinematics solutions once, and is counted ([`AuditEvent::reach_solves`]).
 //!
