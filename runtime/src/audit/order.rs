@@ -99,7 +99,7 @@ impl Order {
     /// Remembers a subtask that passed.
     #[inline(always)]
     pub(super) fn passed(&mut self, subtask: Subtask) {
-        // Any but these two lets go of what was lifted.
+        // Any but these two lets go of what was lifted. Not `||` and `&&`: the first look must not branch here.
         self.lifted = (subtask == Subtask::Lift) | ((subtask == Subtask::Done) & self.lifted);
     }
 
